@@ -57,7 +57,7 @@ class EndLimits(msgspec.Struct, frozen=True):
     no_load_mw: int
     no_load_ns: int
     crosstalk_share: float
-    max_duration_ms: int
+    max_duration_ns: int
 
 
 class Charge:
@@ -153,7 +153,7 @@ class Charge:
             return EndReason.LIMIT_MONEY
         if limits.money_energy_mwh is not None and count.energy_mwh >= limits.money_energy_mwh:
             return EndReason.LIMIT_MONEY
-        return EndReason.MAX_DURATION if count.powered_ms >= self._ends.max_duration_ms else None
+        return EndReason.MAX_DURATION if 1_000_000 * count.powered_ms >= self._ends.max_duration_ns else None
 
     def _see_load(self, power: Reading, crosstalk_mw: int) -> None:
         assert power.value is not None  # the caller checked

@@ -39,29 +39,36 @@ CABINET = 0  # in place of an outlet's number: the cabinet as a whole
 
 
 class Fault(enum.Enum):
-    """Names of protections, as on the console, in events and in the usage log (design: one word for one thing)."""
+    """The table of the protections: their names on the console, in events, in the usage log and in `cabinet.toml`.
+
+    If several trip in one tick, the first is reported, so the greatest fire risk comes first, and a cause precedes its
+    consequences. Readings age while the guard is stalled, so the stall is reported rather than a lost sensor; likewise
+    a chip that was reset is also lost for a while. Protections based on peaks precede those based on values read every
+    few tenths of a second. The cabinet as a whole is judged after the outlets.
+    """
 
     SHORT_CIRCUIT = "short_circuit"
+    RELAY_WELDED = "relay_welded"
+    GUARD_LATE = "guard_late"
+    SENSOR_RESET = "sensor_reset"
+    SENSOR_LOST = "sensor_lost"
+    SENSOR_FROZEN = "sensor_frozen"
+    RELAY_STUCK_OPEN = "relay_stuck_open"
     OVERCURRENT = "overcurrent"
+    OUTLET_HOT = "outlet_hot"
+    THERMAL_RUNAWAY = "thermal_runaway"
     OVERPOWER = "overpower"
-    FEED_OVERLOAD = "feed_overload"
-    RESIDUAL_CURRENT = "residual_current"
     OVERVOLTAGE = "overvoltage"
     UNDERVOLTAGE = "undervoltage"
-    OUTLET_HOT = "outlet_hot"
-    CABINET_HOT = "cabinet_hot"
-    SMOKE = "smoke"
-    WATER = "water"
-    SENSOR_LOST = "sensor_lost"
-    SENSOR_RESET = "sensor_reset"
-    SENSOR_FROZEN = "sensor_frozen"
-    SENSOR_DISAGREES = "sensor_disagrees"
-    RELAY_WELDED = "relay_welded"
-    RELAY_STUCK_OPEN = "relay_stuck_open"
-    CONTACTOR_WELDED = "contactor_welded"
-    THERMAL_RUNAWAY = "thermal_runaway"
     RECLOSE_STORM = "reclose_storm"
-    GUARD_LATE = "guard_late"
+    # of the cabinet as a whole
+    CONTACTOR_WELDED = "contactor_welded"
+    SMOKE = "smoke"
+    RESIDUAL_CURRENT = "residual_current"
+    WATER = "water"
+    CABINET_HOT = "cabinet_hot"
+    SENSOR_DISAGREES = "sensor_disagrees"
+    FEED_OVERLOAD = "feed_overload"
 
 
 class EndReason(enum.Enum):

@@ -1,86 +1,44 @@
 """The protections in their order: inputs are readings and time, outputs are verdicts.
 
 Pure: no code here waits, reads a clock, or depends on relays, buses or sessions. Each protection is a small object in
-`cabinet.protections` with its own limits and state; it returns the numbers that tripped it. Only the
-two tables below decide which fault is reported if several trip at once.
+`cabinet.protections` with its own limits and state; it returns the numbers that tripped it. Only the order of
+`model.Fault` decides which fault is reported if several trip at once.
 """
 
-from collections.abc import Callable
+from typing import Any, TypeVar
 
 from cabinet.model import Fault, Trip
-from cabinet.protections.battery import ThermalRunaway
-from cabinet.protections.cabinet import CabinetHot, FeedOverload, ResidualCurrent, SensorDisagrees, Smoke, Water
-from cabinet.protections.current import Overcurrent, Overpower, ShortCircuit
-from cabinet.protections.heat import OutletHot
-from cabinet.protections.inputs import (
-    CabinetInputs,
-    CabinetLimits,
-    CabinetProtection,
-    OutletInputs,
-    Protection,
-    ProtectionLimits,
-)
-from cabinet.protections.sensors import SensorFrozen, SensorLost, SensorReset
-from cabinet.protections.supply import Overvoltage, Undervoltage
-from cabinet.protections.switches import ContactorWelded, RelayStuckOpen, RelayWelded
-from cabinet.protections.watch import GuardLate, RecloseStorm
+from cabinet.protections import table
+from cabinet.protections.feed_overload import FeedOverload
+from cabinet.protections.inputs import CabinetInputs, Configuration, OutletInputs, OutletProtection
+from cabinet.protections.outlet_hot import OutletHot
+from cabinet.protections.reclose_storm import RecloseStorm
 
-# The order is the priority: the greatest fire risk comes first, and a cause precedes its consequences. Readings age
-# while the guard is stalled, so the stall is reported rather than a lost sensor; likewise a chip that was reset is also
-# lost for a while. Protections based on peaks precede those based on values read every few tenths of a second.
-PROTECTIONS: tuple[Callable[[ProtectionLimits], Protection], ...] = (
-    ShortCircuit,
-    RelayWelded,
-    GuardLate,
-    SensorReset,
-    SensorLost,
-    SensorFrozen,
-    RelayStuckOpen,
-    Overcurrent,
-    OutletHot,
-    ThermalRunaway,
-    Overpower,
-    Overvoltage,
-    Undervoltage,
-    RecloseStorm,
-)
-
-EACH_TICK = frozenset(
-    {
-        Fault.SHORT_CIRCUIT, Fault.RELAY_WELDED, Fault.GUARD_LATE, Fault.SENSOR_RESET, Fault.SENSOR_LOST,
-        Fault.SENSOR_FROZEN, Fault.RELAY_STUCK_OPEN,
-    }
-)  # fmt: skip
+P = TypeVar("P", bound=OutletProtection)
+PROTECTIONS = table.OUTLET_PROTECTIONS
+CABINET_PROTECTIONS = table.CABINET_PROTECTIONS
 SLOW_NS = 100_000_000
-
-# Cabinet-wide protections, judged after the outlets of the same tick.
-CABINET_PROTECTIONS: tuple[Callable[[CabinetLimits], CabinetProtection], ...] = (
-    ContactorWelded,
-    Smoke,
-    ResidualCurrent,
-    Water,
-    CabinetHot,
-    SensorDisagrees,
-    FeedOverload,
-)
-
-SOUNDS_SIREN = frozenset({Fault.CONTACTOR_WELDED, Fault.SMOKE, Fault.WATER, Fault.CABINET_HOT})
 
 
 class OutletSafety:
     """All protections of one outlet, in the order of the table."""
 
-    def __init__(self, limits: ProtectionLimits) -> None:
-        self.limits = limits
-        self._all = tuple(kind(limits) for kind in PROTECTIONS)
+    def __init__(self, config: Configuration, outlet: Any) -> None:
+        """Set up every protection with the limits in `config`; `outlet` is the outlet's own section of it."""
+        self._all = tuple(kind(config, outlet) for kind in PROTECTIONS)
         self._by_fault = {protection.fault: protection for protection in self._all}
-        self._hot = next(protection for protection in self._all if isinstance(protection, OutletHot))
-        self._storm = next(protection for protection in self._all if isinstance(protection, RecloseStorm))
-        self._each_tick = [(each, each.step) for each in self._all if each.fault in EACH_TICK]
-        self._slow = [(each, each.step) for each in self._all if each.fault not in EACH_TICK]
+        self._hot, self._storm = self.of(OutletHot), self.of(RecloseStorm)
+        self._each_tick = [(each, each.step) for each in self._all if each.each_tick]
+        self._slow = [(each, each.step) for each in self._all if not each.each_tick]
         self._slow_read = -1
         self._slow_due_ns = 0
         self._warned = False
+
+    def of(self, kind: type[P]) -> P:
+        """Return the outlet's own protection of a kind, for its limits."""
+        protection = self._by_fault[kind.fault]
+        assert isinstance(protection, kind)
+        return protection
 
     def step(self, inputs: OutletInputs) -> Trip | None:
         """Return the trip of the first protection in the table that trips now.
@@ -88,7 +46,7 @@ class OutletSafety:
         All protections that are due are stepped, so each keeps its state: those based on peaks always, the others with
         every new reading, and at least every `SLOW_NS`.
         """
-        tripped: Protection | None = None
+        tripped: OutletProtection | None = None
         numbers: dict[str, int] = {}
         for protection, step in self._each_tick:
             if (why := step(inputs)) is not None and tripped is None:
@@ -139,27 +97,18 @@ class OutletSafety:
             if fault is None or protection.fault is fault:
                 protection.reset()
 
-    def interlock(self, inputs: OutletInputs) -> str | None:
-        """Return the code that the readings give against closing (the pre-close check), or None."""
-        if self.present(Fault.RELAY_WELDED, inputs):
-            return "relay_welded"
-        if self.present(Fault.SENSOR_LOST, inputs) or inputs.reset_at_ns is not None:
-            return "sensor_lost"
-        voltage_mv = inputs.voltage_mv.value
-        if voltage_mv is None or not self.limits.lowest_mv <= voltage_mv <= self.limits.highest_mv:
-            return "voltage_out_of_band"
-        if self.present(Fault.OVERVOLTAGE, inputs) or self.present(Fault.UNDERVOLTAGE, inputs):
-            return "voltage_out_of_band"  # back inside the band, but not for long enough
-        if self._hot.present(inputs) or self.present(Fault.OVERCURRENT, inputs):
-            return "outlet_hot"
-        return None
+    def forget_before_closing(self) -> None:
+        """Reset the protections for which readings from before the relay closed do not count."""
+        for protection in self._all:
+            if protection.forgets_on_closing:
+                protection.reset()
 
 
 class CabinetSafety:
     """All protections of the cabinet as a whole, in the order of the table."""
 
-    def __init__(self, limits: CabinetLimits) -> None:
-        self._all = tuple(kind(limits) for kind in CABINET_PROTECTIONS)
+    def __init__(self, config: Configuration) -> None:
+        self._all = tuple(kind(config) for kind in CABINET_PROTECTIONS)
         self._by_fault = {protection.fault: protection for protection in self._all}
         self._feed = next(protection for protection in self._all if isinstance(protection, FeedOverload))
         self._warned: set[Fault] = set()
@@ -180,11 +129,12 @@ class CabinetSafety:
         new, self._warned = warning - self._warned, warning
         return sorted(new, key=lambda fault: fault.value)
 
+    def sounds_siren(self, fault: Fault) -> bool:
+        return self._by_fault[fault].siren
+
     def present(self, fault: Fault, inputs: CabinetInputs) -> bool:
         return self._by_fault[fault].present(inputs)
 
-    def interlock(self, inputs: CabinetInputs) -> str | None:
-        """Return the reason why no charge may start now, or None."""
-        if self.present(Fault.CABINET_HOT, inputs):
-            return "cabinet_hot"
-        return "feed_full" if self._feed.full(inputs) else None
+    def feed_full(self, inputs: CabinetInputs) -> bool:
+        """Return whether the feed has no power for another charge."""
+        return self._feed.full(inputs)

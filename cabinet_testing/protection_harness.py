@@ -2,62 +2,40 @@
 
 from collections.abc import Iterable
 from itertools import cycle
+from types import SimpleNamespace
 
+from cabinet.clock import ManualClock
+from cabinet.config import parse
+from cabinet.config.reference import example
+from cabinet.guard.interlocks import Interlocks, PreCloseCheck
 from cabinet.model import Quality, Reading
-from cabinet.protections.inputs import (
-    CabinetInputs,
-    CabinetLimits,
-    OutletInputs,
-    OutletLoad,
-    PeakWindow,
-    ProtectionLimits,
-)
+from cabinet.protections.inputs import CabinetInputs, OutletInputs, OutletLoad, PeakWindow
 from cabinet.safety import CabinetSafety, OutletSafety
 
 MS = 1_000_000
 S = 1_000_000_000
 HALF = 10 * MS
 
-LIMITS = ProtectionLimits(
-    short_peak_ma=30_000,
-    short_window_ns=100 * MS,
-    hard_peak_ma=150_000,
-    rated_ma=5_500,
-    most_mw=1_000_000,
-    overpower_ns=10 * S,
-    hot_trip_mc=75_000,
-    hot_warn_mc=65_000,
-    hot_rise_mc_per_min=8_000,
-    hot_rise_above_mc=45_000,
-    hot_hysteresis_mc=10_000,
-    peak_lost_ns=100 * MS,
-    slow_lost_ns=S,
-    temperature_lost_ns=5 * S,
-    reset_ns=100 * MS,
-    frozen_ns=5 * S,
-    weld_ma=100,
-    weld_after_ns=100 * MS,
-    stuck_open_ns=S,
-    late_ns=50 * MS,
-    lowest_mv=176_000,
-    highest_mv=264_000,
-    voltage_ns=S,
-    voltage_back_ns=60 * S,
-    runaway_share=0.15,
-    runaway_mw=6_000,
-    runaway_ns=600 * S,
-    storm_trips=3,
-    storm_ns=3600 * S,
-    half_cycle_ns=HALF,
-    thermometer_fitted=True,
-)
+CONFIG = parse(example().replace("# rated_a = 8.0", "rated_a = 5.5").replace("# limit_w = 7000.0", "limit_w = 2000"))
+
+
+def interlock(unit: dict[str, object], cabinet: dict[str, object], check: PreCloseCheck) -> str | None:
+    """The code against closing that the readings give; all else is ready."""
+    parts = Interlocks(
+        SimpleNamespace(latched=False, **cabinet),
+        SimpleNamespace(locked_out=False, settled=lambda now_ns: True, welded=lambda: False),
+        SimpleNamespace(contactor_closed=True),
+        SimpleNamespace(writable=True),
+        ManualClock(),
+    )
+    return parts.interlock(SimpleNamespace(latched=False, fault=None, note=None, reserved=False, **unit), check)
 
 
 class OutletHarness:
     """One outlet, all its sensors valid unless told otherwise."""
 
     def __init__(self, closed: bool = True) -> None:
-        self.safety = OutletSafety(LIMITS)
+        self.safety = OutletSafety(CONFIG, CONFIG.outlet[0])
         self.inputs = OutletInputs(3, at_ns=100 * S, closed=closed, switched_at_ns=0)
         self.values = {"current_ma": 1_000, "voltage_mv": 220_000, "power_mw": 150_000, "temperature_mc": 25_000}
         self.silent: set[str] = set()
@@ -85,6 +63,9 @@ class OutletHarness:
             setattr(inputs, name, Reading(values[name], inputs.at_ns, Quality.OK))
         return self.safety.step(inputs)
 
+    def interlock(self) -> str | None:
+        return interlock({"safety": self.safety, "inputs": self.inputs}, {}, PreCloseCheck.CLOSING)
+
     def _measured(self) -> dict[str, int]:
         """The values as a meter shows them together: current for the power, nothing while open or without mains."""
         values = dict(self.values)
@@ -106,28 +87,11 @@ class OutletHarness:
         return None, seconds
 
 
-CABINET_LIMITS = CabinetLimits(
-    hot_trip_mc=65_000,
-    hot_warn_mc=55_000,
-    feed_mw=2_000_000,
-    feed_refuse_mw=1_800_000,
-    feed_reserve_mw=200_000,
-    feed_overload_ns=5 * S,
-    disagree_share=0.1,
-    disagree_mw=110_000,
-    disagree_warn_ns=2 * S,
-    disagree_open_ns=10 * S,
-    weld_ma=100,
-    short_peak_ma=30_000,
-    contactor_release_ns=40 * MS,
-)
-
-
 class CabinetHarness:
     """The cabinet; `powers_mw` by outlet, closed in the order of their numbers."""
 
     def __init__(self, powers_mw: dict[int, int] | None = None) -> None:
-        self.safety = CabinetSafety(CABINET_LIMITS)
+        self.safety = CabinetSafety(CONFIG)
         self.inputs = CabinetInputs(at_ns=100 * S)
         self.powers_mw = dict(powers_mw or {})
         self.feed_mw: int | None = None
@@ -144,6 +108,16 @@ class CabinetHarness:
             inputs.inside_mc = Reading(self.inside_mc, inputs.at_ns, Quality.OK)
         inputs.highest_window = None if peak_ma is None else PeakWindow(peak_ma, from_ns, inputs.at_ns, None, None)
         return self.safety.step(inputs)
+
+    def interlock(self) -> str | None:
+        cabinet = {
+            "inputs": self.inputs,
+            "feed_full": self.safety.feed_full(self.inputs),
+            "present": lambda fault: self.safety.present(fault, self.inputs),
+        }
+        outlet = OutletHarness(closed=False)
+        outlet.step()
+        return interlock({"safety": outlet.safety, "inputs": outlet.inputs}, cabinet, PreCloseCheck.CHARGE)
 
     def run(self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs):
         """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""

@@ -41,18 +41,20 @@ WITNESSES = {
         "cabinet.hardware.tmp102:Tmp102.verify_next", None, ("tests/unit/hardware", _GUARD + "test_thermometers.py")
     ),
     "only fresh readings in sums": Witness(
-        "cabinet.protections.cabinet:comparable", True, (_PROTECTIONS, _GUARD + "test_cabinet_faults.py")
+        "cabinet.protections.sensor_disagrees:comparable", True, (_PROTECTIONS, _GUARD + "test_cabinet_faults.py")
     ),
     "gain of a silent input": Witness("cabinet.guard.outlet:OutletUnit.take_scale_check", False, (_STUCK,)),
-    "RMS of a weld": Witness("cabinet.protections.switches:UnexpectedRms.flows", False, (_PROTECTIONS, _STUCK)),
+    "RMS of a weld": Witness("cabinet.protections.relay_welded:UnexpectedRms.flows", False, (_PROTECTIONS, _STUCK)),
     "first window of a weld": Witness(
-        "cabinet.protections.switches:RelayWelded._short_through_it", None, (_PROTECTIONS, _EVIDENCE)
+        "cabinet.protections.relay_welded:RelayWelded._short_through_it", None, (_PROTECTIONS, _EVIDENCE)
     ),
     "unknown counts as great": Witness("cabinet.guard.outlet:OutletUnit.current_unknown", False, (_EVIDENCE,)),
     "told is not done": Witness("cabinet.guard.contactor_break:ContactorBreak.conducts", False, (_EVIDENCE,)),
     "read-back before closing": Witness("cabinet.guard.contactor_break:ContactorBreak._read_back", True, (_EVIDENCE,)),
     "alert line beside a low peak": Witness("cabinet.guard.scan:Scanner._check_contradiction", None, (_EVIDENCE,)),
-    "alert line without a peak": Witness("cabinet.protections.current:UNANSWERED_HALF_CYCLES", 10**6, (_EVIDENCE,)),
+    "alert line without a peak": Witness(
+        "cabinet.protections.short_circuit:UNANSWERED_HALF_CYCLES", 10**6, (_EVIDENCE,)
+    ),
     "hang of its own channel": Witness("cabinet.guard.scan:Scanner._holder_of_bus", None, (_EVIDENCE,)),
     "peaks of a hung segment": Witness("cabinet.guard.scan:Scanner._salvage", None, (_EVIDENCE,)),
     "crosstalk above the ordinary": Witness("cabinet.guard.outlet:MAX_CROSSTALK_SHARE", 0.0, (_SHORTS,)),
@@ -60,7 +62,7 @@ WITNESSES = {
     "room for a latch": Witness(
         "cabinet.guard.state_files:StateWriter.writable", property(lambda self: True), (_KEPT,)
     ),
-    "step of a charger": Witness("cabinet.protections.battery:STEP_SHARE", 10**6, ("tests/unit/protections",)),
+    "step of a charger": Witness("cabinet.protections.thermal_runaway:STEP_SHARE", 10**6, ("tests/unit/protections",)),
 }
 
 

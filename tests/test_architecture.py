@@ -34,13 +34,13 @@ PURE = (
     "cabinet.billing.session", "cabinet.billing.tariff", "cabinet.charge", "cabinet.metering", "cabinet.protections",
     "cabinet.safety", "cabinet.trips.format",
 )  # fmt: skip
-WORDS = ("cabinet.errors", "cabinet.model")
+WORDS = ("cabinet.errors", "cabinet.model", "cabinet.sections")
 WAITS = ("asyncio", "select", "selectors", "socket", "sqlite3", "subprocess", "threading", "time")
 # What serves residents and staff reaches the machine through the link, in another process.
 MACHINE = (
-    "cabinet.charge", "cabinet.guard", "cabinet.hardware", "cabinet.metering", "cabinet.protections",
-    "cabinet.relays", "cabinet.safety",
+    "cabinet.charge", "cabinet.guard", "cabinet.hardware", "cabinet.metering", "cabinet.relays", "cabinet.safety",
 )  # fmt: skip
+PROTECTION_TABLE = "cabinet.protections.table"  # imports every file of its folder, by name
 PEOPLE = (
     "cabinet.billing", "cabinet.console", "cabinet.reports", "cabinet.service", "cabinet.store",
     "cabinet.system.update", "cabinet.trips", "cabinet.web",
@@ -73,7 +73,9 @@ def import_graph() -> dict[str, frozenset[str]]:
     Read from the source: imports inside functions count, and those for the type checker only.
     """
     files = {_module_of(file): file for file in (ROOT / "cabinet").rglob("*.py")}
-    return {module: frozenset(_imported(module, file, files.keys())) for module, file in files.items()}
+    graph = {module: frozenset(_imported(module, file, files.keys())) for module, file in files.items()}
+    found = {module for module in files if module.startswith("cabinet.protections.")} - {PROTECTION_TABLE}
+    return graph | {PROTECTION_TABLE: graph[PROTECTION_TABLE] | found}
 
 
 def _module_of(file: Path) -> str:
@@ -169,6 +171,17 @@ def test_parts_that_must_not_know_each_other(parts, never):
         if in_any(target, never)
     ]
     assert known == []
+
+
+def test_people_know_sections_and_facts_of_the_protections_but_run_none():
+    direct = {
+        target
+        for module, imported in import_graph().items()
+        if in_any(module, PEOPLE)
+        for target in imported
+        if in_any(target, ("cabinet.protections",))
+    }
+    assert direct == {PROTECTION_TABLE}
 
 
 def test_web_and_console_use_the_service_through_its_ports_only():

@@ -17,9 +17,9 @@ import msgspec
 
 from cabinet import normal_form, plain_text
 from cabinet.config.conflicts import conflicts
-from cabinet.config.declare import Section
 from cabinet.config.keys import Config
 from cabinet.errors import ConfigError, ConfigErrors
+from cabinet.sections import Section
 
 UNITS = {
     "_a": "ampere", "_v": "volt", "_w": "watt", "_s": "second", "_c": "degree Celsius", "_k": "kelvin",

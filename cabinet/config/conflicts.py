@@ -4,6 +4,8 @@ import ipaddress
 import zoneinfo
 from collections.abc import Iterator
 
+import msgspec
+
 from cabinet.config.keys import Config, OutletSection
 from cabinet.config.tariff_mistakes import tariff_mistakes
 from cabinet.config.wiring import OUTPUT_ONLY, PinRef
@@ -175,16 +177,13 @@ def _behind_mux(outlet: OutletSection) -> Iterator[tuple[str, int]]:
 
 
 def _wrong_limits(config: Config) -> Iterator[ConfigError]:
-    protections = config.protections
-    for lower, upper, path in (
-        (protections.outlet_hot.warn_c, protections.outlet_hot.trip_c, "protections.outlet_hot.warn_c"),
-        (protections.cabinet_hot.warn_c, protections.cabinet_hot.trip_c, "protections.cabinet_hot.warn_c"),
-        (protections.sensor_disagrees.warn_after_s, protections.sensor_disagrees.open_after_s,
-         "protections.sensor_disagrees.warn_after_s"),
-        (protections.voltage.lowest_v, protections.voltage.highest_v, "protections.voltage.lowest_v"),
-        (protections.short_circuit.peak_a, protections.short_circuit.hard_peak_a, "protections.short_circuit.peak_a"),
-        (protections.short_circuit.hard_peak_a, config.hardware.current_full_scale_a,
-         "protections.short_circuit.hard_peak_a"),
-    ):  # fmt: skip
-        if lower >= upper:
-            yield ConfigError(path, f"{lower:g} must be below {upper:g}")
+    pairs = [
+        (f"protections.{name}.{lower}", getattr(section, lower), getattr(section, upper))
+        for name, section in msgspec.structs.asdict(config.protections).items()
+        for lower, upper in section.ASCENDING
+    ]
+    hard_peak_a = config.protections.short_circuit.hard_peak_a
+    pairs.append(("protections.short_circuit.hard_peak_a", hard_peak_a, config.hardware.current_full_scale_a))
+    for path, low, high in pairs:
+        if low >= high:
+            yield ConfigError(path, f"{low:g} must be below {high:g}")

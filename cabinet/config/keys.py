@@ -8,9 +8,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from cabinet.config.declare import Address, I2cAddress, Pin, Section, number, text
-from cabinet.config.protections import ProtectionsSection
 from cabinet.config.tariff_keys import TariffSection
+from cabinet.protections.feed_overload import FeedSection
+from cabinet.protections.table import ProtectionsSection
+from cabinet.sections import Address, I2cAddress, Pin, Section, number, text
 
 PLACE = "^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$"  # parsed by `cabinet.config.wiring`
 
@@ -153,21 +154,6 @@ class OutletSection(Section, frozen=True, kw_only=True):
         ),
     ] = None
     max_power_w: Annotated[float, number("rating of the outlet", above=0, most=3500)] = 1000.0
-
-
-class FeedSection(Section, frozen=True):
-    """Maximum load of the supply of the whole cabinet."""
-
-    limit_w: Annotated[float, number("power the cabinet's supply may give, of all outlets", least=200, most=50_000)] = (
-        7000.0
-    )
-    refuse_share: Annotated[float, number("no charge begins above this share of the limit", above=0.1, most=1)] = 0.9
-    reserve_w: Annotated[
-        float, number("counted for a charge that has just begun, until its power is known", least=0, most=3500)
-    ] = 200.0
-    overload_s: Annotated[
-        float, number("above the limit for so long ends charges, the newest first", least=1, most=60)
-    ] = 5.0
 
 
 class ChargeSection(Section, frozen=True):

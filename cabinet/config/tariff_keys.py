@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from cabinet.config.declare import Section, number, text
+from cabinet.sections import Section, number, text
 
 CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 DAYS = tuple[datetime.date, ...]

@@ -3,12 +3,12 @@
 from cabinet.clock import NS
 from cabinet.config.keys import Config
 from cabinet.guard.contacts import Contacts
-from cabinet.guard.limits import cabinet_limits, nanoseconds
 from cabinet.guard.outlet import OutletUnit, aged
 from cabinet.guard.residual import ResidualTest
 from cabinet.model import ABSENT, CABINET, Fault, Phase, Trip
 from cabinet.protections.inputs import CabinetInputs, OutletLoad, PeakWindow
-from cabinet.safety import SOUNDS_SIREN, CabinetSafety
+from cabinet.safety import CabinetSafety
+from cabinet.sections import nanoseconds
 
 KNOWN_NS = 30 * NS  # by then a charger that starts softly shows its final power
 SLOW_STEP_NS = NS // 10  # loads change slowly; contacts and windows are read on each tick
@@ -20,12 +20,12 @@ class CabinetUnit:
     number = CABINET
 
     def __init__(self, config: Config, contacts: Contacts) -> None:
-        of = config.protections.residual_current
         self._contacts = contacts
         self._slow_due_ns = 0
         self.inputs = CabinetInputs()
-        self.safety = CabinetSafety(cabinet_limits(config))
-        self.residual_test = ResidualTest(nanoseconds(of.test_every_s), nanoseconds(of.test_s))
+        self.safety = CabinetSafety(config)
+        residual = config.protections.residual_current
+        self.residual_test = ResidualTest(nanoseconds(residual.test_every_s), nanoseconds(residual.test_s))
         self.fault: Fault | None = None
         self.latched = False
         self.trip_values: dict[str, int] = {}
@@ -57,7 +57,7 @@ class CabinetUnit:
         """Update each outlet's load on the feed: ten times a second, and before each start."""
         self._slow_due_ns = now_ns + SLOW_STEP_NS
         self.inputs.loads = [_load(unit, now_ns) for unit in units]
-        currents = [aged(unit.inputs.current_ma, now_ns, unit.limits.slow_lost_ns) for unit in units if _moves(unit)]
+        currents = [aged(unit.inputs.current_ma, now_ns, unit.slow_lost_ns) for unit in units if _moves(unit)]
         self.inputs.highest_current_ma = max(currents, key=lambda each: each.value or 0, default=ABSENT)
 
     def _test_residual(self, now_ns: int, units: list[OutletUnit]) -> None:
@@ -66,18 +66,19 @@ class CabinetUnit:
         self._contacts.test_residual(test.step(now_ns, inputs.residual is True, idle))
         inputs.residual_testing, inputs.residual_test_failed = test.active, test.failed
 
-    def interlock(self) -> str | None:
-        """Return the reason why no charge may start now, or None."""
-        if self.latched:
-            return "cabinet_fault"
-        if self.inputs.residual_testing:
-            return "not_ready"
-        return self.safety.interlock(self.inputs)
+    @property
+    def feed_full(self) -> bool:
+        """Return whether the feed has no power for another charge."""
+        return self.safety.feed_full(self.inputs)
+
+    def present(self, fault: Fault) -> bool:
+        """Return whether the cause of a fault of the whole cabinet is there."""
+        return self.safety.present(fault, self.inputs)
 
     def trip(self, trip: Trip) -> None:
         """Store the reason why everything is open; sound the siren for faults in which people must leave."""
         self.fault, self.latched, self.trip_values = trip.fault, True, trip.trip_values
-        self.sound(trip.fault in SOUNDS_SIREN)
+        self.sound(self.safety.sounds_siren(trip.fault))
 
     def remember(self, fault: Fault, why: dict[str, int]) -> None:
         """Restore a latch from before the guard's start; the siren does not sound for it again."""

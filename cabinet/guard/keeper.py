@@ -22,10 +22,10 @@ from cabinet.clock import MS, NS, Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
 from cabinet.guard.counters import Counters
-from cabinet.guard.limits import nanoseconds
 from cabinet.guard.log import LogThread
 from cabinet.guard.loop import OPENED, PIPE_BEATS, become_realtime, run_guard
 from cabinet.hardware.failsafe import OpenBus, OpenPins, open_everything
+from cabinet.sections import nanoseconds
 from cabinet.system.sd_notify import Notifier
 
 log = logging.getLogger(__name__)

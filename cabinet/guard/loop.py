@@ -15,7 +15,6 @@ from cabinet.guard.alerts import AlertLines
 from cabinet.guard.build import build_guard
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
-from cabinet.guard.limits import nanoseconds
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.state_files import StateWriter
 from cabinet.guard.trip_writer import TripWriter
@@ -24,6 +23,7 @@ from cabinet.link import protocol
 from cabinet.link.accounts import Accounts
 from cabinet.link.protocol import Welcome
 from cabinet.link.server import LinkServer
+from cabinet.sections import nanoseconds
 from cabinet.system import run_folder
 from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 from cabinet.trips.folder import FOLDER

@@ -16,7 +16,11 @@ from cabinet.model import (
     Quality,
     Reading,
 )
-from cabinet.protections.inputs import SQRT2_PER_MILLE, OutletInputs, ProtectionLimits
+from cabinet.protections.inputs import SQRT2_PER_MILLE, OutletInputs
+from cabinet.protections.overcurrent import Overcurrent
+from cabinet.protections.sensor_lost import SensorLost
+from cabinet.protections.short_circuit import ShortCircuit
+from cabinet.protections.voltage import Undervoltage
 from cabinet.safety import OutletSafety
 
 ANY_CURRENT_MA = 1_000_000
@@ -43,12 +47,17 @@ SHOWN_PEAK_NS = 100 * MS  # the displayed peak covers this time, not only the la
 class OutletUnit:
     """State of one outlet. Decisions about all outlets together belong to `Guard`."""
 
-    def __init__(self, config: OutletSection, limits: ProtectionLimits, ends: EndLimits, meter: OutletMeter) -> None:
-        self.number = config.number
-        self.limits = limits
+    def __init__(self, config: Config, outlet: OutletSection, ends: EndLimits, meter: OutletMeter) -> None:
+        self.number = outlet.number
         self.ends = ends
-        self.inputs = OutletInputs(config.number)
-        self.safety = OutletSafety(limits)
+        self.inputs = OutletInputs(outlet.number)
+        self.safety = OutletSafety(config, outlet)
+        short, lost = self.safety.of(ShortCircuit), self.safety.of(SensorLost)
+        self.short_peak_ma, self._hard_peak_ma = short.peak_ma, short.hard_peak_ma
+        self._peak_lost_ns, self._temperature_lost_ns = lost.peak_after_ns, lost.temperature_after_ns
+        self.slow_lost_ns = lost.slow_after_ns
+        self._rated_ma = self.safety.of(Overcurrent).rated_ma
+        self._min_mains_mv = self.safety.of(Undervoltage).lowest_mv // 2
         self.meter = meter
         self.charge: Charge | None = None
         self.last_charge_count = MeterCount()
@@ -56,6 +65,7 @@ class OutletUnit:
         self.latched = False
         self.trip_values: dict[str, int] = {}
         self.note: str | None = None  # set while staff have the outlet out of service
+        self.reserved = False  # a maintenance test uses the outlet, also in its pauses
         self.unrecorded_peak_ma: int | None = None  # highest peak not yet taken by the flight recorder
         self._crosstalk_share = ends.crosstalk_share  # share of the neighbour's power that may show here
         self.resets_reported = 0  # of `inputs.chip_resets`
@@ -113,7 +123,7 @@ class OutletUnit:
         is no power.
         """
         inputs = self.inputs
-        reading = aged(inputs.power_mw, now_ns, self.limits.slow_lost_ns)
+        reading = aged(inputs.power_mw, now_ns, self.slow_lost_ns)
         if not inputs.closed and self.fault is not Fault.RELAY_WELDED:
             return 0
         return reading.value if inputs.closed else reading.value or 0
@@ -136,7 +146,7 @@ class OutletUnit:
 
     def mains_present(self) -> bool:
         """Return whether the voltage exceeds half the lowest one for charging; below it, nothing charges at all."""
-        return self.inputs.voltage_mv.value is not None and self.inputs.voltage_mv.value > self.limits.lowest_mv // 2
+        return self.inputs.voltage_mv.value is not None and self.inputs.voltage_mv.value > self._min_mains_mv
 
     def note_peak(self) -> None:
         """Keep the highest recent peak for display; the protections use every window."""
@@ -145,7 +155,7 @@ class OutletUnit:
             return
         if window.peak_ma >= CURRENT_SEEN_MA:
             self._current_seen_at_ns = window.to_ns
-        if window.peak_ma > self.limits.short_peak_ma:
+        if window.peak_ma > self.short_peak_ma:
             self._over_at_ns = window.to_ns
             if window.at_least:
                 self._unmeasured_at_ns = window.to_ns
@@ -187,7 +197,7 @@ class OutletUnit:
     def may_be_heavy(self, now_ns: int) -> bool:
         """Return whether the outlet carries a short-circuit current, or its current is unknown."""
         greatest_ma = self.greatest_peak_ma(now_ns)
-        return greatest_ma is None or greatest_ma > self.limits.short_peak_ma
+        return greatest_ma is None or greatest_ma > self.short_peak_ma
 
     def current_unknown(self, now_ns: int) -> bool:
         """Return whether the outlet may carry any current: its peak was not read, or another witness contradicts it.
@@ -201,7 +211,7 @@ class OutletUnit:
         if self._unmeasured(now_ns, SHOWN_PEAK_NS):
             return True
         rms_ma = self._rms_ma(now_ns)
-        if rms_ma <= self.limits.rated_ma or not inputs.closed or self._inrush_explains(now_ns):
+        if rms_ma <= self._rated_ma or not inputs.closed or self._inrush_explains(now_ns):
             return False
         return rms_ma > self.recent_peak_ma(now_ns)
 
@@ -210,12 +220,12 @@ class OutletUnit:
 
     def _rms_ma(self, now_ns: int) -> int:
         current = self.inputs.current_ma
-        fresh = current.value is not None and now_ns - current.at_ns <= self.limits.slow_lost_ns
+        fresh = current.value is not None and now_ns - current.at_ns <= self.slow_lost_ns
         return current.value or 0 if fresh else 0
 
     def _inrush_explains(self, now_ns: int) -> bool:
         """Return whether a peak over the short-circuit limit is so recent that an RMS reading may still show it."""
-        return self._over_at_ns is not None and now_ns - self._over_at_ns <= self.limits.slow_lost_ns
+        return self._over_at_ns is not None and now_ns - self._over_at_ns <= self.slow_lost_ns
 
     def carries_short(self, now_ns: int) -> bool:
         """Return whether a peak over the short-circuit limit was read just now."""
@@ -234,8 +244,8 @@ class OutletUnit:
         shown = self._shown_peak
         if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
             return 0
-        if shown.value > self.limits.short_peak_ma and (
-            shown.value > self.limits.hard_peak_ma or self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS)
+        if shown.value > self.short_peak_ma and (
+            shown.value > self._hard_peak_ma or self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS)
         ):
             return ANY_CURRENT_MA
         return int(max(MAX_CROSSTALK_SHARE, self.ends.crosstalk_share) * shown.value)
@@ -272,24 +282,24 @@ class OutletUnit:
     def _shown(self, reading: Reading) -> Reading:
         """Return current or power for the snapshot; if the outlet is open, no value from before it opened."""
         inputs = self.inputs
-        shown = aged(reading, inputs.at_ns, self.limits.slow_lost_ns)
+        shown = aged(reading, inputs.at_ns, self.slow_lost_ns)
         if not inputs.closed and shown.quality is Quality.OK and shown.at_ns < inputs.switched_at_ns:
             return Reading(None, shown.at_ns, Quality.STALE, NOT_SINCE_OPENED)
         return shown
 
     def state(self, refusal: str | None) -> OutletState:
         """Return the state for the snapshot; readings too old to act on are marked as such."""
-        inputs, limits = self.inputs, self.limits
+        inputs = self.inputs
         return OutletState(
             outlet=self.number,
             closed=inputs.closed,
             phase=Phase.IDLE if self.charge is None else self.charge.phase,
             session_id=self.session_id,
-            peak_ma=aged(self._shown_peak, inputs.at_ns, limits.peak_lost_ns + SHOWN_PEAK_NS),
+            peak_ma=aged(self._shown_peak, inputs.at_ns, self._peak_lost_ns + SHOWN_PEAK_NS),
             current_ma=self._shown(inputs.current_ma),
-            voltage_mv=aged(inputs.voltage_mv, inputs.at_ns, limits.slow_lost_ns),
+            voltage_mv=aged(inputs.voltage_mv, inputs.at_ns, self.slow_lost_ns),
             power_mw=self._shown(inputs.power_mw),
-            temperature_mc=aged(inputs.temperature_mc, inputs.at_ns, limits.temperature_lost_ns),
+            temperature_mc=aged(inputs.temperature_mc, inputs.at_ns, self._temperature_lost_ns),
             count=self.meter.count(),
             charge_count=self.charge_count(),
             fault=self.fault,

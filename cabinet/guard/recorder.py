@@ -13,9 +13,9 @@ import msgspec
 
 from cabinet.clock import NS
 from cabinet.config.keys import Config
-from cabinet.guard.limits import milli, nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.model import ABSENT, Event, Fault, Reading
+from cabinet.sections import milli, nanoseconds
 from cabinet.trips.format import (
     CLOSED,
     FAULT_PRESENT,

@@ -8,8 +8,8 @@ from cabinet.config.keys import Config
 from cabinet.guard.outlet import OutletUnit, aged
 from cabinet.guard.round_robin import RoundRobinReader
 from cabinet.model import Event, EventKind, Fault, Quality
-from cabinet.protections.cabinet import comparable
 from cabinet.protections.inputs import CabinetInputs
+from cabinet.protections.sensor_disagrees import comparable
 
 log = logging.getLogger(__name__)
 

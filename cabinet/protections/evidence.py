@@ -8,7 +8,8 @@ live register has.
 from typing import Protocol
 
 from cabinet.model import Quality
-from cabinet.protections.inputs import NS, OutletInputs
+from cabinet.protections.inputs import OutletInputs
+from cabinet.sections import NS
 
 LASTING_NS = 2 * NS  # a load change shows in one register before the other (RMS settles in 0.2 s), for less than this
 LASTING_READS = 5

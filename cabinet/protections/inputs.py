@@ -1,68 +1,14 @@
 """Inputs and interfaces of the protections. Values only."""
 
-from typing import Protocol
+import abc
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
 from cabinet.model import ABSENT, Fault, Reading
+from cabinet.sections import NS, Section, in_milli_units
 
-NS = 1_000_000_000
 SQRT2_PER_MILLE = 1414
-
-
-class ProtectionLimits(msgspec.Struct, frozen=True):
-    """Limits of one outlet's protections in milli-units; the guard builds them from `cabinet.toml`."""
-
-    short_peak_ma: int
-    short_window_ns: int
-    hard_peak_ma: int
-    rated_ma: int
-    most_mw: int
-    overpower_ns: int
-    hot_trip_mc: int
-    hot_warn_mc: int
-    hot_rise_mc_per_min: int
-    hot_rise_above_mc: int
-    hot_hysteresis_mc: int
-    peak_lost_ns: int
-    slow_lost_ns: int
-    temperature_lost_ns: int
-    reset_ns: int
-    frozen_ns: int
-    weld_ma: int
-    weld_after_ns: int
-    stuck_open_ns: int
-    late_ns: int
-    lowest_mv: int
-    highest_mv: int
-    voltage_ns: int
-    voltage_back_ns: int
-    runaway_share: float
-    runaway_mw: int
-    runaway_ns: int
-    storm_trips: int
-    storm_ns: int
-    half_cycle_ns: int
-    thermometer_fitted: bool
-    parted_ns: int = 30_000_000  # coil released until zero current: the contacts, and their arc up to the next zero
-
-
-class CabinetLimits(msgspec.Struct, frozen=True):
-    """Cabinet-wide limits."""
-
-    hot_trip_mc: int
-    hot_warn_mc: int
-    feed_mw: int
-    feed_refuse_mw: int
-    feed_reserve_mw: int
-    feed_overload_ns: int
-    disagree_share: float
-    disagree_mw: int
-    disagree_warn_ns: int
-    disagree_open_ns: int
-    weld_ma: int
-    short_peak_ma: int
-    contactor_release_ns: int
 
 
 class PeakWindow(msgspec.Struct, frozen=True, gc=False):
@@ -123,6 +69,13 @@ class OutletLoad(msgspec.Struct, frozen=True, gc=False):
     known: bool  # closed long enough for its power to have settled
 
 
+def measured_sum(loads: list[OutletLoad]) -> tuple[int, bool]:
+    """Return the total power of all measured outlets, and whether that covers all outlets."""
+    powers_mw = [load.power_mw for load in loads]
+    known_mw = [power_mw for power_mw in powers_mw if power_mw is not None]
+    return sum(known_mw), len(known_mw) == len(powers_mw)
+
+
 class CabinetInputs(msgspec.Struct):
     """Inputs of the cabinet as a whole at a tick. An alarm is None if no such contact is fitted."""
 
@@ -140,33 +93,80 @@ class CabinetInputs(msgspec.Struct):
     highest_current_ma: Reading = ABSENT  # highest RMS of any outlet with a live register
 
 
-class Protection(Protocol):
-    """Interface of an outlet protection. `step` is called once a tick; it returns the numbers that trip it, or None."""
+class Configuration(Protocol):
+    """The parts of `cabinet.config.Config` with limits. It is made of these files' sections, so none can import it."""
 
-    fault: Fault
-    latched: bool
-    whole_cabinet: bool
-    suspends: bool
+    @property
+    def protections(self) -> Any: ...
+    @property
+    def feed(self) -> Any: ...
+    @property
+    def hardware(self) -> Any: ...
 
-    def step(self, inputs: OutletInputs) -> dict[str, int] | None: ...
+
+class Protection(abc.ABC):
+    """Facts and limits of a protection. A subclass with a `fault` is found by `table` and needs no other entry.
+
+    Each key of `section` becomes an attribute, in milli-units: `peak_a` is `self.peak_ma`. The section has the name of
+    its file: `short_circuit.py` declares `[protections.short_circuit]`.
+    """
+
+    fault: ClassVar[Fault]
+    section: ClassVar[type[Section]] = Section
+    latched: ClassVar[bool] = False  # stays open until staff clear it
+    suspends: ClassVar[bool] = False  # the charge is suspended, not ended
+    resumes: ClassVar[bool] = False  # the service continues the interrupted charge once the cause has passed
+
+    def __init__(self, config: Configuration) -> None:
+        if self.section is not Section:
+            for name, value in in_milli_units(getattr(config.protections, self.section_name())).items():
+                setattr(self, name, value)
+
+    @classmethod
+    def section_name(cls) -> str:
+        return cls.section.__module__.rpartition(".")[2]
+
+
+class OutletProtection(Protection):
+    """A protection of one outlet; each outlet has its own. The methods beside `step` are for those with a state."""
+
+    each_tick: ClassVar[bool] = False  # judges peaks or ages; the others are stepped with each new slow reading
+    whole_cabinet: ClassVar[bool] = False  # opens every outlet
+    forgets_on_closing: ClassVar[bool] = False  # readings from before the relay closed do not count
+
+    def __init__(self, config: Configuration, outlet: Any) -> None:
+        """Take the limits from `config`, and from `outlet`, its section of the configuration."""
+        super().__init__(config)
+
+    @abc.abstractmethod
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        """Take the inputs of one tick; return the numbers that trip the protection, or None."""
 
     def present(self, inputs: OutletInputs) -> bool:
         """Return whether the cause is still there (a fault that clears by itself may go once it is not)."""
+        return False
 
     def reset(self) -> None:
         """Forget earlier readings: the outlet was switched, or its latch cleared."""
 
 
-class CabinetProtection(Protocol):
-    """Interface of a cabinet protection. `step` adds `outlet` to the numbers if only that outlet is to open."""
+class CabinetProtection(Protection):
+    """A protection of the cabinet as a whole."""
 
-    fault: Fault
-    latched: bool
+    siren: ClassVar[bool] = False  # people must leave
 
-    def step(self, inputs: CabinetInputs) -> dict[str, int] | None: ...
+    @abc.abstractmethod
+    def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
+        """Return the numbers that trip it, or None; with `outlet` among them, only that outlet opens."""
 
     def warns(self, inputs: CabinetInputs) -> bool:
         """Return whether staff should be warned already."""
+        return False
 
+    @abc.abstractmethod
     def present(self, inputs: CabinetInputs) -> bool:
         """Return whether the cause is still there."""
+
+
+def half_cycle_ns(config: Configuration) -> int:
+    return NS // (2 * int(config.hardware.frequency_hz))

@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 from cabinet.protections.evidence import Persistence, TripValues
-from cabinet.protections.inputs import NS
+from cabinet.sections import NS
 
 # Contacts take minutes to follow a load: some a quarter of an hour, some half a minute. The slow ones are judged by an
 # equally slow mean of the squared current: 700 W (3.2 A) count as 2 A after two and a half minutes, 900 W after less

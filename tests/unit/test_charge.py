@@ -22,7 +22,7 @@ ENDS = EndLimits(
     no_load_mw=5_000,
     no_load_ns=120 * S,
     crosstalk_share=0.005,
-    max_duration_ms=36_000_000,
+    max_duration_ns=36_000 * S,
 )
 
 

@@ -27,6 +27,7 @@ from cabinet.clock import NS
 from cabinet.errors import Refused, StoreError
 from cabinet.link.protocol import Energise, Open
 from cabinet.model import EndReason, Fault, OutletState, Phase, Snapshot
+from cabinet.protections.table import RESUMES
 from cabinet.service.charges.checkpoint import CheckpointWriter
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.guard_events import GuardEventHandler, agrees
@@ -40,9 +41,6 @@ LEARN_TIME_S = 180  # for the wall clock to be synchronised after a boot
 RETRY_NS = 1 * NS
 RESUME_FOR_NS = 120 * NS  # a guard that has just started may need this long until its sensors answer
 
-PASSING_FAULTS = frozenset(
-    {Fault.SENSOR_LOST, Fault.SENSOR_RESET, Fault.GUARD_LATE, Fault.OVERVOLTAGE, Fault.UNDERVOLTAGE}
-)
 PASSING_REFUSALS = frozenset(
     {"not_ready", "sensor_lost", "contactor_open", "voltage_out_of_band", "feed_full", "fault_present",
      "guard_unreachable", "outlet_busy", "cabinet_hot", "state_unwritable"}
@@ -90,7 +88,7 @@ def decide(situation: Situation) -> Decision:
         return Decision(Action.SETTLE, situation.stop_reason)
     if situation.outlet_session_id is not None:
         return Decision(Action.SETTLE, EndReason.POWER_LOST)
-    if situation.latched or (situation.fault is not None and situation.fault not in PASSING_FAULTS):
+    if situation.latched or (situation.fault is not None and situation.fault not in RESUMES):
         return Decision(Action.SETTLE, EndReason.TRIPPED, situation.fault)
     if situation.cabinet_fault is not None:
         return Decision(Action.SETTLE, EndReason.TRIPPED, situation.cabinet_fault)

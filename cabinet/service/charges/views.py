@@ -7,14 +7,13 @@ from cabinet.billing.session import State
 from cabinet.clock import WallTime
 from cabinet.config.keys import OutletSection
 from cabinet.model import Fault, OutletState, Quality, Reading
+from cabinet.protections.table import SUSPENDS
 from cabinet.service.charges import end_forecast, pricing
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.end_forecast import End
 from cabinet.service.charges.session import Session
 from cabinet.service.ports import CabinetView, ExpectedEnd, OutletCondition, OutletView, SessionView
 from cabinet.store.sessions import SessionRow
-
-MAINS_FAULTS = frozenset({Fault.OVERVOLTAGE, Fault.UNDERVOLTAGE})  # staff cannot repair these at an outlet
 
 
 def cabinet_view(context: ServiceContext) -> CabinetView:
@@ -57,7 +56,7 @@ def _condition(state: OutletState | None, session: Session | None, cabinet_fault
         state.note is not None
         or state.latched
         or cabinet_fault is not None
-        or (state.fault is not None and state.fault not in MAINS_FAULTS)
+        or (state.fault is not None and state.fault not in SUSPENDS)  # staff cannot repair the mains at an outlet
     ):
         return "needs_service"
     return "free" if session is None and state.session_id is None else "in_use"

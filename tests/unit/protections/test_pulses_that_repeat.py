@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cabinet.protections.current import ShortCircuit
-from cabinet_testing.protection_harness import HALF, MS, OutletHarness
+from cabinet.protections.short_circuit import ShortCircuit
+from cabinet_testing.protection_harness import CONFIG, HALF, MS, OutletHarness
 
 Amps = Callable[[float], float]
 STEP_MS = 0.02
@@ -20,7 +20,7 @@ LONG_MS = 120.0
 def found_ms(amps: Amps, look_ms: float = 0.25, detector: type[ShortCircuit] = ShortCircuit) -> float | None:
     """When a current, over the time since a zero crossing of the voltage, is a short; looks follow each other."""
     harness = OutletHarness()
-    protection = detector(harness.safety.limits)
+    protection = detector(CONFIG, CONFIG.outlet[0])
     began_ns = harness.inputs.at_ns
     harness.step(MS, peak_ma=0)
     while (past_ns := harness.inputs.at_ns - began_ns) < LONG_MS * MS:
@@ -140,7 +140,7 @@ def test_short_behind_a_bouncing_plug_is_found_within_a_cycle_of_its_last_contac
 class EveryPulseCounts(ShortCircuit):
     """As it was before iron and bounces were told apart."""
 
-    def _harmless(self, window):  # type: ignore[no-untyped-def]
+    def _harmless(self, run, before):  # type: ignore[no-untyped-def]
         return False
 
 

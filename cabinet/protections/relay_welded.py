@@ -1,18 +1,19 @@
-"""Protections against switches that do not follow their command. Pure."""
+"""Welded relay: current although it is open. Pure."""
 
 from collections import deque
+from typing import Annotated, Any
 
 from cabinet.model import Fault, Reading
 from cabinet.protections.evidence import MIN_RMS_MA
 from cabinet.protections.inputs import (
-    NS,
     SQRT2_PER_MILLE,
-    CabinetInputs,
-    CabinetLimits,
+    Configuration,
     OutletInputs,
+    OutletProtection,
     PeakWindow,
-    ProtectionLimits,
+    half_cycle_ns,
 )
+from cabinet.sections import NS, Section, milli, nanoseconds, number
 
 WELD_HITS = 3  # windows with current: a single one may be a disturbance, and rectifiers draw once in 10 ms
 WELD_WINDOW_NS = NS // 10
@@ -20,6 +21,13 @@ WELD_READS = 4  # RMS readings in a row and over this time: a neighbour's short 
 WELD_MEAN_NS = NS // 3
 WELD_MEAN_OLD_NS = NS
 RMS_FALLS_NS = 7 * NS // 10
+
+
+class RelayWeldedSection(Section, frozen=True):
+    """Current through an open relay: the contactor opens, and the outlet is latched."""
+
+    current_a: Annotated[float, number("more than this with the relay open is a weld", least=0.02, most=1)] = 0.1
+    after_s: Annotated[float, number("given to the relay and the meter before the check", least=0.05, most=2)] = 0.1
 
 
 class UnexpectedPeaks:
@@ -89,22 +97,29 @@ class UnexpectedRms:
         self.current_ma = 0
 
 
-class RelayWelded:
+class RelayWelded(OutletProtection):
     """Trip on current although the relay was commanded open: only the contactor can stop it, so all outlets open.
 
     Two registers are checked, peak and RMS: the one that caused a trip may be the one that is frozen.
     """
 
     fault = Fault.RELAY_WELDED
+    section = RelayWeldedSection
     latched = True
+    each_tick = True
     whole_cabinet = True
-    suspends = False
+    forgets_on_closing = True
+    current_ma: int
+    after_ns: int
 
-    def __init__(self, limits: ProtectionLimits) -> None:
-        self._limits = limits
-        self._peak_limit_ma = limits.weld_ma * SQRT2_PER_MILLE // 1000
-        self._hits = UnexpectedPeaks(limits.short_peak_ma)
-        self._means = UnexpectedRms(limits.weld_ma)
+    def __init__(self, config: Configuration, outlet: Any) -> None:
+        super().__init__(config, outlet)
+        self.peak_limit_ma = self.current_ma * SQRT2_PER_MILLE // 1000
+        self._short_peak_ma = milli(config.protections.short_circuit.peak_a)
+        # coil released until zero current: the contacts, and their arc up to the next zero
+        self._parted_ns = nanoseconds(config.hardware.relay_release_s) + half_cycle_ns(config)
+        self._hits = UnexpectedPeaks(self._short_peak_ma)
+        self._means = UnexpectedRms(self.current_ma)
         self._slow_read = -1
 
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
@@ -113,15 +128,15 @@ class RelayWelded:
             if not inputs.closed and self._means.add(
                 inputs.current_ma, inputs.current_unmoved, inputs.switched_at_ns, inputs.crosstalk_ma
             ):
-                return {"current_ma": self._means.current_ma, "limit_ma": self._limits.weld_ma}
+                return {"current_ma": self._means.current_ma, "limit_ma": self.current_ma}
         window = inputs.window
         if window is None or inputs.closed:
             return None
-        if window.peak_ma > self._limits.short_peak_ma and (why := self._short_through_it(inputs, window)) is not None:
+        if window.peak_ma > self._short_peak_ma and (why := self._short_through_it(inputs, window)) is not None:
             return why
-        if window.from_ns < inputs.switched_at_ns + self._limits.weld_after_ns:
+        if window.from_ns < inputs.switched_at_ns + self.after_ns:
             return None
-        limit_ma = self._peak_limit_ma + inputs.crosstalk_ma
+        limit_ma = self.peak_limit_ma + inputs.crosstalk_ma
         if window.peak_ma <= limit_ma:
             return None
         self._hits.add(window)
@@ -136,10 +151,10 @@ class RelayWelded:
         restart it. A neighbour shows half a percent of its current here: crosstalk of another such limit would need
         6000 A.
         """
-        limits, commanded_ns = self._limits, inputs.commanded_open_at_ns
-        if commanded_ns is None or window.from_ns < commanded_ns + limits.parted_ns:
+        short_peak_ma, commanded_ns = self._short_peak_ma, inputs.commanded_open_at_ns
+        if commanded_ns is None or window.from_ns < commanded_ns + self._parted_ns:
             return None
-        limit_ma = limits.short_peak_ma + min(inputs.crosstalk_ma, limits.short_peak_ma)
+        limit_ma = short_peak_ma + min(inputs.crosstalk_ma, short_peak_ma)
         if window.peak_ma <= limit_ma:
             return None
         self._hits.add(window)
@@ -151,66 +166,3 @@ class RelayWelded:
     def reset(self) -> None:
         self._hits.clear()
         self._means.clear()
-
-
-class RelayStuckOpen:
-    """Trip if the relay is commanded closed, its output is found open, and no current flows."""
-
-    fault = Fault.RELAY_STUCK_OPEN
-    latched = True
-    whole_cabinet = False
-    suspends = False
-
-    def __init__(self, limits: ProtectionLimits) -> None:
-        self._limits = limits
-        self._peak_limit_ma = limits.weld_ma * SQRT2_PER_MILLE // 1000
-
-    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
-        if inputs.found_open_at_ns is None or inputs.window is None or not inputs.closed:
-            return None
-        open_ns = inputs.at_ns - inputs.found_open_at_ns
-        if open_ns < self._limits.stuck_open_ns or inputs.window.peak_ma > self._peak_limit_ma + inputs.crosstalk_ma:
-            return None
-        return {"open_ms": open_ns // 1_000_000, "peak_ma": inputs.window.peak_ma}
-
-    def present(self, inputs: OutletInputs) -> bool:
-        return False
-
-    def reset(self) -> None:
-        """Do nothing: there is no state."""
-
-
-class ContactorWelded:
-    """Trip on current although the contactor is open: the backup for a welded relay has failed."""
-
-    fault = Fault.CONTACTOR_WELDED
-    latched = True
-
-    def __init__(self, limits: CabinetLimits) -> None:
-        self._limits = limits
-        self._peak_limit_ma = limits.weld_ma * SQRT2_PER_MILLE // 1000
-        self._hits = UnexpectedPeaks(limits.short_peak_ma)
-        self._means = UnexpectedRms(limits.weld_ma)
-
-    def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
-        window, open_at_ns = inputs.highest_window, inputs.contactor_open_at_ns
-        if open_at_ns is None:
-            self._hits.clear()
-            self._means.clear()
-            return None
-        if self._means.add(inputs.highest_current_ma, 0, open_at_ns):
-            return {"current_ma": self._means.current_ma, "limit_ma": self._limits.weld_ma}
-        if window is None or window.from_ns < open_at_ns + self._limits.contactor_release_ns:
-            return None
-        if window.peak_ma <= self._peak_limit_ma:
-            return None
-        self._hits.add(window)
-        if window.peak_ma <= self._limits.short_peak_ma and not self.present(inputs):
-            return None  # above a short's limit it is no disturbance: the first window is enough
-        return {"peak_ma": window.peak_ma, "limit_ma": self._peak_limit_ma}
-
-    def warns(self, inputs: CabinetInputs) -> bool:
-        return False
-
-    def present(self, inputs: CabinetInputs) -> bool:
-        return self._hits.flows(inputs.at_ns) or self._means.flows(inputs.at_ns)

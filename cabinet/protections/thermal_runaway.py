@@ -6,8 +6,11 @@ voltage, so it takes more current and gets hotter: over minutes to hours. Change
 or the resident: a second pack or charger, a rest, a fan, an end of derating.
 """
 
+from typing import Annotated, Any
+
 from cabinet.model import Fault, Quality
-from cabinet.protections.inputs import NS, OutletInputs, ProtectionLimits
+from cabinet.protections.inputs import Configuration, OutletInputs, OutletProtection
+from cabinet.sections import NS, Section, number
 
 MEAN_TAU_S = 30.0
 # A step: two readings in a row that differ from the mean by more than this. With the mean's lag, growth of less than 16
@@ -30,7 +33,24 @@ CONSTANT_CURRENT_SHARE = 0.5
 GONE_MW, GONE_NS = 500, 3 * NS  # the plug was pulled: the next load is another battery
 
 
-class ThermalRunaway:
+class ThermalRunawaySection(Section, frozen=True):
+    """A battery whose power rises again although it should fall is heating up: the outlet opens, latched."""
+
+    rise_share: Annotated[
+        float,
+        number("in the constant-voltage phase: so much above the lowest power, steps left out", least=0.05, most=1),
+    ] = 0.15
+    rise_w: Annotated[float, number("and at least so much: balancing and fans are no runaway", least=1, most=100)] = 6.0
+    rise_for_s: Annotated[float, number("for so long", least=60, most=3600)] = 600.0
+    taper_within_s: Annotated[
+        float,
+        number(
+            "not used any more: a charge that never tapers ends at `charge.max_duration_s`", least=3600, most=86_400
+        ),
+    ] = 28_800.0
+
+
+class ThermalRunaway(OutletProtection):
     """Trip on power that grows gradually in the constant-voltage phase. Steps are excluded: they set a new reference.
 
     `_lowest_mw` and `_plateau_mw` are scaled with each step, so the relative rise of power since its lowest value is
@@ -38,12 +58,15 @@ class ThermalRunaway:
     """
 
     fault = Fault.THERMAL_RUNAWAY
+    section = ThermalRunawaySection
     latched = True
-    whole_cabinet = False
-    suspends = False
+    forgets_on_closing = True
+    rise_share: float
+    rise_mw: int
+    rise_for_ns: int
 
-    def __init__(self, limits: ProtectionLimits) -> None:
-        self._limits = limits
+    def __init__(self, config: Configuration, outlet: Any) -> None:
+        super().__init__(config, outlet)
         self._forget()
 
     def _forget(self) -> None:
@@ -149,19 +172,15 @@ class ThermalRunaway:
         if self._lowest_mw is None:
             return None
         self._lowest_mw = min(self._lowest_mw, mean_mw)
-        limits = self._limits
-        share = CONSTANT_CURRENT_SHARE if self._begun_anew or self._joined else limits.runaway_share
-        limit_mw = self._lowest_mw + max(share * self._lowest_mw, limits.runaway_mw)
+        share = CONSTANT_CURRENT_SHARE if self._begun_anew or self._joined else self.rise_share
+        limit_mw = self._lowest_mw + max(share * self._lowest_mw, self.rise_mw)
         if mean_mw <= limit_mw:
             self._rising_ns = None
             return None
         self._rising_ns = 0 if self._rising_ns is None else self._rising_ns + past_ns
-        if self._rising_ns < limits.runaway_ns:
+        if self._rising_ns < self.rise_for_ns:
             return None
         return {"power_mw": round(mean_mw), "lowest_mw": round(self._lowest_mw), "limit_mw": round(limit_mw)}
-
-    def present(self, inputs: OutletInputs) -> bool:
-        return False
 
     def reset(self) -> None:
         self._forget()

@@ -1,0 +1,50 @@
+"""All protections, found in the files of this folder, in the order of `model.Fault`; and their sections. Pure."""
+
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cabinet import protections
+from cabinet.model import Fault
+from cabinet.protections.inputs import CabinetProtection, OutletProtection, Protection
+from cabinet.sections import Section
+
+
+def _all() -> list[type[Protection]]:
+    """Return the class of each fault. Raises KeyError for a fault without a protection."""
+    found = {}
+    for file in pkgutil.iter_modules(protections.__path__, f"{protections.__name__}."):
+        if file.name != __name__:
+            for kind in vars(importlib.import_module(file.name)).values():
+                if isinstance(kind, type) and issubclass(kind, Protection) and "fault" in vars(kind):
+                    found[kind.fault] = kind
+    return [found[fault] for fault in Fault]
+
+
+ALL = _all()
+OUTLET_PROTECTIONS = tuple(kind for kind in ALL if issubclass(kind, OutletProtection))
+CABINET_PROTECTIONS = tuple(kind for kind in ALL if issubclass(kind, CabinetProtection))
+RESUMES = frozenset(kind.fault for kind in ALL if kind.resumes)
+SUSPENDS = frozenset(kind.fault for kind in ALL if kind.suspends)
+
+
+class ProtectionsSection(Section, frozen=True):
+    """Limits of the protection functions, the first to be reported first; `docs/safety-case.md` gives each hazard."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, section: str) -> Any: ...
+
+
+if not TYPE_CHECKING:  # the same with a field for each section
+    sections = {kind.section_name(): kind.section for kind in ALL if kind.section is not Section}
+    ProtectionsSection = msgspec.defstruct(
+        "ProtectionsSection",
+        [(name, section, section()) for name, section in sections.items()],
+        bases=(ProtectionsSection,),
+        namespace={"__doc__": ProtectionsSection.__doc__},
+        module=__name__,
+        frozen=True,
+    )
