@@ -13,7 +13,6 @@ from cabinet.protections.inputs import CabinetInputs, Configuration, OutletInput
 from cabinet.protections.outlet_hot import OutletHot
 from cabinet.protections.reclose_storm import RecloseStorm
 from cabinet.protections.table import CABINET_PROTECTIONS, PROTECTIONS
-from cabinet.protections.voltage import Overvoltage
 
 P = TypeVar("P", bound=OutletProtection)
 SLOW_NS = 100_000_000
@@ -26,7 +25,7 @@ class OutletSafety:
         """Set up every protection with the limits in `config`; `outlet` is the outlet's own section of it."""
         self._all = tuple(kind(config, outlet) for kind in PROTECTIONS)
         self._by_fault = {protection.fault: protection for protection in self._all}
-        self._hot, self._storm, self._voltage = self.of(OutletHot), self.of(RecloseStorm), self.of(Overvoltage)
+        self._hot, self._storm = self.of(OutletHot), self.of(RecloseStorm)
         self._each_tick = [(each, each.step) for each in self._all if each.each_tick]
         self._slow = [(each, each.step) for each in self._all if not each.each_tick]
         self._slow_read = -1
@@ -102,21 +101,6 @@ class OutletSafety:
             if protection.forgets_on_closing:
                 protection.reset()
 
-    def interlock(self, inputs: OutletInputs) -> str | None:
-        """Return the code that the readings give against closing (the pre-close check), or None."""
-        if self.present(Fault.RELAY_WELDED, inputs):
-            return "relay_welded"
-        if self.present(Fault.SENSOR_LOST, inputs) or inputs.reset_at_ns is not None:
-            return "sensor_lost"
-        voltage_mv = inputs.voltage_mv.value
-        if voltage_mv is None or not self._voltage.lowest_mv <= voltage_mv <= self._voltage.highest_mv:
-            return "voltage_out_of_band"
-        if self.present(Fault.OVERVOLTAGE, inputs) or self.present(Fault.UNDERVOLTAGE, inputs):
-            return "voltage_out_of_band"  # back inside the band, but not for long enough
-        if self._hot.present(inputs) or self.present(Fault.OVERCURRENT, inputs):
-            return "outlet_hot"
-        return None
-
 
 class CabinetSafety:
     """All protections of the cabinet as a whole, in the order of the table."""
@@ -149,8 +133,6 @@ class CabinetSafety:
     def present(self, fault: Fault, inputs: CabinetInputs) -> bool:
         return self._by_fault[fault].present(inputs)
 
-    def interlock(self, inputs: CabinetInputs) -> str | None:
-        """Return the reason why no charge may start now, or None."""
-        if self.present(Fault.CABINET_HOT, inputs):
-            return "cabinet_hot"
-        return "feed_full" if self._feed.full(inputs) else None
+    def feed_full(self, inputs: CabinetInputs) -> bool:
+        """Return whether the feed has no power for another charge."""
+        return self._feed.full(inputs)

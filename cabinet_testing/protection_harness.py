@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from itertools import cycle
+from types import SimpleNamespace
 
+from cabinet.clock import ManualClock
 from cabinet.config import parse
 from cabinet.config.reference import example
+from cabinet.guard.interlocks import Interlocks, PreCloseCheck
 from cabinet.model import Quality, Reading
 from cabinet.protections.inputs import CabinetInputs, OutletInputs, OutletLoad, PeakWindow
 from cabinet.safety import CabinetSafety, OutletSafety
@@ -14,6 +17,18 @@ S = 1_000_000_000
 HALF = 10 * MS
 
 CONFIG = parse(example().replace("# rated_a = 8.0", "rated_a = 5.5").replace("# limit_w = 7000.0", "limit_w = 2000"))
+
+
+def interlock(unit: dict[str, object], cabinet: dict[str, object], check: PreCloseCheck) -> str | None:
+    """The code against closing that the readings give; all else is ready."""
+    parts = Interlocks(
+        SimpleNamespace(latched=False, **cabinet),
+        SimpleNamespace(locked_out=False, settled=lambda now_ns: True, welded=lambda: False),
+        SimpleNamespace(contactor_closed=True),
+        SimpleNamespace(writable=True),
+        ManualClock(),
+    )
+    return parts.interlock(SimpleNamespace(latched=False, fault=None, note=None, reserved=False, **unit), check)
 
 
 class OutletHarness:
@@ -47,6 +62,9 @@ class OutletHarness:
             inputs.slow_reads += 1
             setattr(inputs, name, Reading(values[name], inputs.at_ns, Quality.OK))
         return self.safety.step(inputs)
+
+    def interlock(self) -> str | None:
+        return interlock({"safety": self.safety, "inputs": self.inputs}, {}, PreCloseCheck.CLOSING)
 
     def _measured(self) -> dict[str, int]:
         """The values as a meter shows them together: current for the power, nothing while open or without mains."""
@@ -90,6 +108,16 @@ class CabinetHarness:
             inputs.inside_mc = Reading(self.inside_mc, inputs.at_ns, Quality.OK)
         inputs.highest_window = None if peak_ma is None else PeakWindow(peak_ma, from_ns, inputs.at_ns, None, None)
         return self.safety.step(inputs)
+
+    def interlock(self) -> str | None:
+        cabinet = {
+            "inputs": self.inputs,
+            "feed_full": self.safety.feed_full(self.inputs),
+            "present": lambda fault: self.safety.present(fault, self.inputs),
+        }
+        outlet = OutletHarness(closed=False)
+        outlet.step()
+        return interlock({"safety": outlet.safety, "inputs": outlet.inputs}, cabinet, PreCloseCheck.CHARGE)
 
     def run(self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs):
         """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""

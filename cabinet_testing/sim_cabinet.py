@@ -11,12 +11,12 @@ from cabinet.clock import MS, NS, ManualClock
 from cabinet.config import Config, parse
 from cabinet.guard.alerts import AlertLines
 from cabinet.guard.build import build_guard
+from cabinet.guard.contactor import MANY, SETTLE_NS, SETTLE_OF_MANY_NS
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.state_files import StateWriter
-from cabinet.guard.switching import MANY, SETTLE_NS, SETTLE_OF_MANY_NS
 from cabinet.guard.trip_writer import TripWriter
 from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, Event, EventKind, OutletState
@@ -91,8 +91,8 @@ class SimCabinet:
         self._seen_seq = 0
         self.run(UNTIL_READY_NS)
         if UNTIL_READY_NS >= 1000 * MS:
-            if self.guard.switching.busy:  # the self-test of forty outlets takes longer than that of ten
-                self.run(UNTIL_READY_NS, until=lambda: not self.guard.switching.busy)
+            if self.guard.contactor.busy:  # the self-test of forty outlets takes longer than that of ten
+                self.run(UNTIL_READY_NS, until=lambda: not self.guard.contactor.busy)
             for _ in range(WELD_CHECK_NS // WELD_STEP_NS):
                 self.clock.advance_ns(WELD_STEP_NS)
                 self.tick()

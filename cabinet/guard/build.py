@@ -1,14 +1,17 @@
 """Builder of the guard from the configuration, a bus and a pin factory, which are real or simulated."""
 
+import msgspec
 from gpiozero import OutputDevice
 from gpiozero.pins import Factory
 
+from cabinet.charge import EndLimits
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config, OutletSection
 from cabinet.guard.alerts import AlertLines
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
+from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.probe import Prober, probe_targets
 from cabinet.guard.recorder import Recorder
@@ -25,7 +28,7 @@ from cabinet.hardware.tmp102 import Tmp102
 from cabinet.protections.inputs import OutletInputs
 from cabinet.protections.stillness import StillThermometer
 from cabinet.relays import RelayBank
-from cabinet.sections import milli, nanoseconds
+from cabinet.sections import in_milli_units, milli, nanoseconds
 
 
 def build_guard(
@@ -41,35 +44,66 @@ def build_guard(
 ) -> tuple[Guard, AlertLines]:
     """Return a started guard and the lines that wake its loop: all open, sensors up as far as they answer."""
     relays, contacts = RelayBank.from_config(config, bus, pins, clock), Contacts(config.hardware, pins)
-    guard = Guard(config, clock, relays, contacts, counters, state_writer, recorder, realtime, idle_period_ns)
+    ends = msgspec.convert(in_milli_units(config.charge), EndLimits)
+    units = [OutletUnit(config, outlet, ends, counters.meter(index)) for index, outlet in enumerate(config.outlet)]
     alerts = AlertLines.from_config(config, bus, pins, clock)
-    guard.start(build_scanner(config, bus, pins, clock, guard), alerts)
+    scanner = _scanner(config, bus, pins, clock, units, alerts, counters)
+    guard = Guard(
+        config,
+        clock,
+        units,
+        relays,
+        contacts,
+        scanner,
+        alerts,
+        counters,
+        state_writer,
+        recorder,
+        realtime,
+        idle_period_ns,
+    )
+    guard.start()
     return guard, alerts
 
 
-def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: Guard) -> Scanner:
+def _scanner(
+    config: Config,
+    bus: Bus,
+    pins: Factory,
+    clock: Clock,
+    units: list[OutletUnit],
+    alerts: AlertLines,
+    counters: Counters,
+) -> Scanner:
     """Return the scanner of the sensor side, wired as in the configuration."""
     hardware = config.hardware
     muxes = Muxes(bus, hardware.muxes)
     inside = hardware.inside_thermometer
-    guard.make_prober = lambda: Prober(bus, muxes, probe_targets(config))
+
+    def add_energy(index: int, energy_uj: int) -> None:
+        """Add the energy read from the registers of an outlet, and save it at once."""
+        meter = units[index].meter
+        meter.add_energy(energy_uj)
+        counters.save(index, meter)
 
     def active_low(pin: int | None) -> OutputDevice | None:
         return None if pin is None else OutputDevice(pin, active_high=False, pin_factory=pins)
 
-    outlets = [unit.inputs for unit in guard.units]
+    outlets = [unit.inputs for unit in units]
     segments = _segments(config, bus, muxes, outlets, clock)
     thermometer = None if inside is None else _inside(config, ChipPort(bus, TMP102, inside), clock)
     return Scanner(
         segments=segments,
         outlets=outlets,
-        slow=RoundRobinReader(segments, outlets, thermometer, guard.add_energy, clock),
+        slow=RoundRobinReader(segments, outlets, thermometer, add_energy, clock),
         muxes=muxes,
         mux_reset=active_low(hardware.mux_reset_pin),
         clock_out_line=active_low(hardware.clock_out_pin),
         phase=MainsPhase(NS // (2 * hardware.frequency_hz)),
         alert_peak_ma=milli(config.protections.short_circuit.peak_a),
         clock=clock,
+        line_low=lambda index: alerts.is_low(units[index].number),
+        new_prober=lambda: Prober(bus, muxes, probe_targets(config)),
     )
 
 

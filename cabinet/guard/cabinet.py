@@ -66,13 +66,14 @@ class CabinetUnit:
         self._contacts.test_residual(test.step(now_ns, inputs.residual is True, idle))
         inputs.residual_testing, inputs.residual_test_failed = test.active, test.failed
 
-    def interlock(self) -> str | None:
-        """Return the reason why no charge may start now, or None."""
-        if self.latched:
-            return "cabinet_fault"
-        if self.inputs.residual_testing:
-            return "not_ready"
-        return self.safety.interlock(self.inputs)
+    @property
+    def feed_full(self) -> bool:
+        """Return whether the feed has no power for another charge."""
+        return self.safety.feed_full(self.inputs)
+
+    def present(self, fault: Fault) -> bool:
+        """Return whether the cause of a fault of the whole cabinet is there."""
+        return self.safety.present(fault, self.inputs)
 
     def trip(self, trip: Trip) -> None:
         """Store the reason why everything is open; sound the siren for faults in which people must leave."""

@@ -25,7 +25,11 @@ CHECK_AGAIN_NS = 20 * MS  # a failed read-back may have cost an adapter timeout
 class ContactorBreak:
     """Sequencer of contactor breaks, one at a time; a relay commanded to open meanwhile waits in it, or joins it."""
 
-    def __init__(self, config: Config, relays: RelayBank) -> None:
+    def __init__(
+        self, config: Config, relays: RelayBank, carries_short: Callable[[int], bool], free_bus: Callable[[], None]
+    ) -> None:
+        """Take the parts. `carries_short` returns whether an outlet carries a current over the short-circuit limit now;
+        `free_bus` frees a bus that hangs."""
         self._relays = relays
         self._limit_ma = milli(math.sqrt(2) * config.hardware.relay_breaking_a)
         self._short_ma = milli(config.protections.short_circuit.peak_a)
@@ -37,8 +41,8 @@ class ContactorBreak:
         self._began_ns = 0
         self._released_ns = 0
         self._next_check_ns = 0
-        self.carries_short: Callable[[int], bool] = lambda outlet: False  # a current over the short-circuit limit now
-        self.free_bus: Callable[[], None] = lambda: None  # set by `Switching.set_free_bus`
+        self._carries_short = carries_short
+        self._free_bus = free_bus
         self.unchecked: set[int] = set()  # of an abandoned sequence: relays not yet read back as open
 
     @property
@@ -91,7 +95,7 @@ class ContactorBreak:
             return []
         errors = self._relays.release(outlet, reason)
         if any(map(_hung, errors)):  # a chip on some segment may hold the bus of the expander
-            self.free_bus()
+            self._free_bus()
             errors = self._relays.release(outlet, reason)
         if closed and self.active:
             self._note_opened(outlet, now_ns)
@@ -109,7 +113,7 @@ class ContactorBreak:
             self.add(outlet, reason, now_ns)
         errors = self._relays.open_all(reason, but=waiting)
         if any(map(_hung, errors)):
-            self.free_bus()  # unsent commands are sent again in the next tick
+            self._free_bus()  # unsent commands are sent again in the next tick
         return errors
 
     def add(self, outlet: int, reason: str, now_ns: int) -> None:
@@ -149,7 +153,7 @@ class ContactorBreak:
         commanded_ns = self._commanded_open_at_ns
         if commanded_ns is None or now_ns - commanded_ns >= 2 * self._contactor_ns:
             return False
-        return any(self.carries_short(outlet) for outlet in self._waiting)
+        return any(self._carries_short(outlet) for outlet in self._waiting)
 
     def _read_back(self) -> bool:
         """Return whether each opened relay is found open; the bank opens one again that is found closed."""

@@ -5,22 +5,21 @@ All dependencies are passed in: the same code runs a cabinet in real time and a 
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
 
-import msgspec
-
-from cabinet.charge import Charge, EndLimits, TestCharge
+from cabinet.charge import Charge
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
 from cabinet.guard.bus_view import bus_view
 from cabinet.guard.cabinet import SLOW_STEP_NS, CabinetUnit
+from cabinet.guard.contactor import ContactorControl
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
+from cabinet.guard.interlocks import Interlocks, PreCloseCheck
 from cabinet.guard.maintenance import MaintenanceControl
 from cabinet.guard.outlet import OutletUnit, neighbours
-from cabinet.guard.probe import Prober
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Scanner
 from cabinet.guard.shared import SharedSensors
@@ -42,7 +41,7 @@ from cabinet.link.server import EventLog
 from cabinet.maintenance import MaintenanceState
 from cabinet.model import CABINET, EndReason, EventKind, Fault, MeterCount, OutletState, Quality, Snapshot
 from cabinet.relays import RelayBank
-from cabinet.sections import in_milli_units, milli, nanoseconds
+from cabinet.sections import milli, nanoseconds
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +56,11 @@ class Guard:
         self,
         config: Config,
         clock: Clock,
+        units: list[OutletUnit],
         relays: RelayBank,
         contacts: Contacts,
+        scanner: Scanner,
+        alerts: AlertLines,
         counters: Counters,
         state_writer: StateWriter,
         recorder: Recorder,
@@ -69,20 +71,24 @@ class Guard:
         self._clock = clock
         self._relays = relays
         self._counters = counters
-        self._state_writer = state_writer
         self._recorder = recorder
+        self._scanner = scanner
+        self._alerts = alerts
         self.guard_run = uuid.uuid4().hex
         self.epoch = counters.epoch
         self.events = EventLog(self.guard_run)
-        ends = msgspec.convert(in_milli_units(config.charge), EndLimits)
-        self.units = [
-            OutletUnit(config, outlet, ends, counters.meter(index)) for index, outlet in enumerate(config.outlet)
-        ]
+        self.units = units
         self.cabinet = CabinetUnit(config, contacts)
-        self.switching = Switching(config, clock, relays, state_writer, recorder, self.events, self.units, self.cabinet)
+        self.contactor = ContactorControl(config, clock, relays, units, self.cabinet, scanner.free_bus)
+        self.interlocks = Interlocks(self.cabinet, self.contactor, relays, state_writer, clock)
+        self.switching = Switching(
+            config, clock, relays, state_writer, recorder, self.events, units, self.cabinet, self.contactor,
+            self.interlocks, scanner.phase,
+        )  # fmt: skip
         self.maintenance_control = MaintenanceControl(
-            config, clock, relays, contacts, state_writer, self.units, self.cabinet, self.switching, self
-        )
+            config, clock, relays, contacts, state_writer, units, self.cabinet, self.contactor, self.interlocks,
+            self.switching, scanner.segments,
+        )  # fmt: skip
         self._by_number = {unit.number: unit for unit in self.units}
         self._index = {unit.number: index for index, unit in enumerate(self.units)}
         self._unjudged: set[int] = set()
@@ -91,8 +97,6 @@ class Guard:
         self._period_ns = max(nanoseconds(config.guard.scan_period_s), idle_period_ns)
         self._max_late_ns = nanoseconds(config.protections.guard_late.after_s)
         self._neighbours = neighbours(config, self.units)
-        self._scanner: Scanner | None = None
-        self._alerts: AlertLines | None = None
         self._next_beat_ns = 0
         # Spread over the turns, not all in one: a short may have to wait for as long as a scan lasts.
         first_ns, apart_ns = clock.monotonic_ns(), CHARGE_STEP_NS // len(self.units)
@@ -100,29 +104,15 @@ class Guard:
         self._shared = SharedSensors(config, self.units[0].slow_lost_ns, clock.monotonic_ns())
         self._warn_due_ns = 0
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
-        self.make_prober: Callable[[], Prober]  # set by `build_scanner`
 
-    def add_energy(self, index: int, energy_uj: int) -> None:
-        """Add the energy that the scanner has read from the registers of an outlet, and save it at once."""
-        meter = self.units[index].meter
-        meter.add_energy(energy_uj)
-        self._counters.save(index, meter)
-
-    def start(self, scanner: Scanner, alerts: AlertLines) -> None:
+    def start(self) -> None:
         """Open everything, restore latches, start sensors. Nothing closes before self-test and weld check are over."""
-        self._scanner = scanner
-        self._alerts = alerts
-        scanner.between = self._between_segments
-        scanner.judge = self._judge
-        scanner.over = self._note_over
-        scanner.line_low = lambda index: alerts.is_low(self.units[index].number)
-        self.switching.set_free_bus(scanner.free_bus)
         if self.switching.open_all():
             self.maintenance_control.take_all_out_of_service()
         self.switching.keep_latches()  # after the locks: until they are written, the loss must stay visible
-        self.maintenance_control.start(scanner.segments)
-        scanner.start()
-        self.switching.start(scanner.phase)
+        self.maintenance_control.start()
+        self._judge_each(self._scanner.start())
+        self.switching.start()
 
     # --- Turn of the loop ------------------------------------------------------------------------------------------
 
@@ -132,14 +122,12 @@ class Guard:
         `late_ns` is the lateness of the loop; if the guard itself finds that a scan took too long, that counts as well.
         With `full_scan` all values are read and no stride is too long; this is for tests that run through hours.
         """
-        assert self._scanner is not None  # set by `start`
-        assert self._alerts is not None
         start_ns = self._clock.monotonic_ns()
         self._late_ns = late_ns if full_scan else max(late_ns, self._unwatched_ns(start_ns))
         self._unjudged = set(range(len(self.units)))
         for outlet in self._alerts.check(start_ns):
             self._scanner.release_alert(self._index[outlet])
-        self._scanner.scan(full_scan)
+        self._judge_each(self._scanner.scan(full_scan))
         now_ns = self._clock.monotonic_ns()
         unwatched_ns = self._unwatched_ns(now_ns)
         if not full_scan and unwatched_ns > self._max_late_ns:
@@ -150,13 +138,8 @@ class Guard:
         self._judge_cabinet(now_ns)
         if not full_scan:
             self.switching.expire(now_ns)
-        for index, unit in enumerate(self.units):
-            if now_ns >= self._charge_due_ns[index]:
-                self._charge_due_ns[index] = now_ns + CHARGE_STEP_NS
-                self._advance_charge(unit, now_ns)
-                self._counters.save(index, unit.meter)
+        self._advance_charges(now_ns)
         self.switching.step(now_ns)
-        self._close_next(now_ns)
         self.maintenance_control.step(now_ns)
         self._recorder.note(now_ns, self.units, self._scanner.slow.inside_mc)
         self._health.note(max(late_ns, self._late_ns), now_ns - start_ns)
@@ -174,14 +157,20 @@ class Guard:
     @property
     def watching(self) -> bool:
         """Return whether `watch` has an outlet to read; if so, the loop does not sleep until its next turn."""
-        assert self._scanner is not None  # set by `start`
         return self._scanner.watching
 
     def watch(self) -> None:
         """Read, between ticks, one outlet that drew too much a moment ago."""
-        assert self._scanner is not None  # set by `start`
         self._late_ns = 0
-        self._scanner.watch()
+        self._judge_each(self._scanner.watch())
+
+    def _judge_each(self, read: Iterator[int | None]) -> None:
+        """Judge each outlet right after its peak was read, before the scanner reads on."""
+        for index in read:
+            if index is None:
+                self._between_segments()
+            else:
+                self._judge(index)
 
     def _between_segments(self) -> None:
         """Do the work that cannot wait for the end of a scan, which a hung bus can delay."""
@@ -189,29 +178,22 @@ class Guard:
         self._answer_alerts()
 
     def _answer_alerts(self) -> None:
-        assert self._scanner is not None  # set by `start`
-        assert self._alerts is not None
         for outlet, edge_ns in self._alerts.take().items():
             self.maintenance_control.alert_edges[outlet] += 1
-            self._scanner.read_alert(self._index[outlet], edge_ns)
-
-    def _judge(self, index: int) -> None:
-        """Run the protections of one outlet: right after its peak was read, or when that failed."""
-        self._unjudged.discard(index)
-        self._protect(self.units[index])
-
-    def _note_over(self, index: int) -> None:
-        """Note when the relay was commanded to open: that matters for a peak over the short-circuit limit."""
-        unit = self.units[index]
-        unit.inputs.commanded_open_at_ns = self._relays.commanded_open_at_ns(unit.number)
+            self._judge_each(self._scanner.read_alert(self._index[outlet], edge_ns))
 
     def _beat(self, now_ns: int) -> None:
         if now_ns >= self._next_beat_ns:
             self._relays.beat()
             self._next_beat_ns = now_ns + BEAT_NS
 
-    def _protect(self, unit: OutletUnit) -> None:
-        inputs = unit.inputs
+    def _judge(self, index: int) -> None:
+        """Run the protections of one outlet: right after its peak was read, or when that failed."""
+        self._unjudged.discard(index)
+        unit = self.units[index]
+        inputs, window = unit.inputs, unit.inputs.window
+        if window is not None and window.peak_ma > unit.short_peak_ma:
+            inputs.commanded_open_at_ns = self._relays.commanded_open_at_ns(unit.number)
         inputs.at_ns = self._clock.monotonic_ns()
         inputs.late_ns = self._late_ns
         neighbour = self._neighbours.get(unit.number)
@@ -224,13 +206,11 @@ class Guard:
             unit.fault, unit.trip_values = None, {}
         unit.note_peak()
         if unit.fault is not Fault.SENSOR_FROZEN:  # its last readings are from before the sensor froze
-            self.cabinet.note_window(inputs.window)
+            self.cabinet.note_window(window)
         inputs.window = None
 
     def _judge_cabinet(self, now_ns: int) -> None:
         """Run the cabinet-wide protections and warnings."""
-        assert self._scanner is not None  # set by `start`
-        assert self._alerts is not None
         cabinet, inputs = self.cabinet, self.cabinet.inputs
         slow = self._scanner.slow
         self._shared.read(slow, inputs, now_ns)
@@ -244,13 +224,19 @@ class Guard:
             for event in self._shared.warnings(slow, inputs, soon, expanders, self.units, now_ns):
                 self.events.add(event)
 
+    def _advance_charges(self, now_ns: int) -> None:
+        for index, unit in enumerate(self.units):
+            if now_ns >= self._charge_due_ns[index]:
+                self._charge_due_ns[index] = now_ns + CHARGE_STEP_NS
+                self._advance_charge(unit, now_ns)
+                self._counters.save(index, unit.meter)
+
     def _advance_charge(self, unit: OutletUnit, now_ns: int) -> None:
         """Count, warn, and end the charge if it is over."""
         unit.count_time(now_ns)
         if unit.safety.newly_warm(unit.inputs):
             why = {"temperature_mc": unit.inputs.temperature_mc.value or 0}
             self.events.add(unit.event(EventKind.WARNED, now_ns, fault=Fault.OUTLET_HOT, why=why))
-        assert self._scanner is not None  # set by `start`
         if unit.take_scale_check(now_ns):
             self._scanner.check_scale_soon(self._index[unit.number])
         charge = unit.charge
@@ -275,17 +261,6 @@ class Guard:
             self.events.add(unit.event(EventKind.LOAD_SEEN, now_ns))
         if reason is not None:
             self.switching.end(unit, reason)
-
-    def _close_next(self, now_ns: int) -> None:
-        """Close the next outlet in the queue if the pre-close check still passes."""
-        unit = self.switching.next_closing(now_ns)
-        if unit is None:
-            return
-        if (refusal := self._closing_interlock(unit)) is not None:
-            log.warning("outlet %d: not closed after all: %s", unit.number, refusal)
-            self.switching.end(unit, EndReason.POWER_LOST)
-            return
-        self.switching.close_now(unit, now_ns)
 
     # --- commands --------------------------------------------------------------------------------------------------
 
@@ -316,16 +291,11 @@ class Guard:
         if command.session_id in self.switching.ended:
             return "session_over"
         now_ns = self._clock.monotonic_ns()
-        self.cabinet.count_loads(now_ns, self.units)
-        if (refusal := self.interlock(unit)) is not None:
-            return refusal
         used = MeterCount(command.used_energy_mwh, command.used_powered_ms, command.used_charging_ms)
         charge = Charge(
             command.session_id, command.limits, unit.ends, unit.meter.count(), now_ns, used, command.had_load
         )
-        self.switching.close(unit, charge)
-        self._close_next(now_ns)
-        return None
+        return self.switching.close(unit, charge, PreCloseCheck.CHARGE)
 
     def _open(self, unit: OutletUnit, command: Open) -> str | None:
         if unit.charge is not None and command.session_id in (None, unit.charge.session_id):
@@ -345,64 +315,16 @@ class Guard:
         self.switching.clear(unit, command.who)
         return None
 
-    def start_test_charge(self, unit: OutletUnit, who: str, until_ns: int) -> str | None:
-        """Close `unit` for a test charge after the pre-close check. Return the code of the interlock, or None."""
-        if unit.charge is not None:
-            return "outlet_busy"
-        now_ns = self._clock.monotonic_ns()
-        self.cabinet.count_loads(now_ns, self.units)
-        if (refusal := self.staff_interlock(unit)) is not None:
-            return refusal
-        self.switching.close(unit, TestCharge(f"test:{who}", unit.ends, unit.meter.count(), now_ns, until_ns))
-        self._close_next(now_ns)
-        return None
-
-    def interlock(self, unit: OutletUnit) -> str | None:
-        """Run the pre-close check. Return the reason why `unit` may not be closed now, or None."""
-        if (refusal := self.staff_interlock(unit)) is not None:
-            return refusal
-        if unit.note is not None:
-            return "out_of_service"
-        return "not_ready" if self.maintenance_control.reserves(unit) else None
-
-    def staff_interlock(self, unit: OutletUnit) -> str | None:
-        """Run the pre-close check for staff, who may also test an outlet that is out of service."""
-        if unit.latched:
-            return "fault_latched"
-        return self._closing_interlock(unit) or self.cabinet.interlock()
-
-    def _closing_interlock(self, unit: OutletUnit) -> str | None:
-        """Run the part of the pre-close check that is repeated at the moment of closing."""
-        if unit.latched:
-            return "fault_latched"
-        if self.cabinet.latched:
-            return "cabinet_fault"
-        if not self._state_writer.writable:
-            return "state_unwritable"  # a latch set now would be lost with the next power cut
-        if self.switching.contactor_locked_out:
-            return "contactor_open"
-        ready_at_ns = self.switching.ready_at_ns
-        if ready_at_ns is None or self._clock.monotonic_ns() < ready_at_ns:
-            return "not_ready"
-        if not self._relays.contactor_closed:
-            return "contactor_open"
-        if self.switching.welded():
-            return "relay_welded"  # without a contactor nothing could cut the power of that relay
-        if (measured := unit.safety.interlock(unit.inputs)) is not None:
-            return measured
-        return None if unit.fault is None else "fault_present"
-
     # --- State and reports -----------------------------------------------------------------------------------------
 
     def state(self, unit: OutletUnit) -> OutletState:
         """Return the present state of one outlet, and whether it may be closed."""
-        return unit.state("outlet_busy" if unit.charge is not None else self.interlock(unit))
+        busy = unit.charge is not None
+        return unit.state("outlet_busy" if busy else self.interlocks.interlock(unit, PreCloseCheck.CHARGE))
 
     def snapshot(self) -> Snapshot:
         """Return the present state of the cabinet. Also starts a new span for the worst lateness."""
         now_ns = self._clock.monotonic_ns()
-        scanner = self._scanner
-        assert scanner is not None  # set by `start`
         outlets = [self.state(unit) for unit in self.units]
         mains = next((state.voltage_mv for state in outlets if state.voltage_mv.quality is Quality.OK), None)
         return Snapshot(
@@ -412,13 +334,13 @@ class Guard:
             outlets=outlets,
             contactor_closed=self._relays.contactor_closed,
             mains_mv=mains or outlets[0].voltage_mv,
-            frequency_mhz=scanner.slow.frequency_mhz,
+            frequency_mhz=self._scanner.slow.frequency_mhz,
             inside_mc=self.cabinet.inputs.inside_mc,
             feed_mw=sum(unit.power_mw(now_ns) or 0 for unit in self.units),
             unmeasured=[unit.number for unit in self.units if unit.power_mw(now_ns) is None],
             feed_compared=self._shared.feed_compared,
             last_seq=self.events.last_seq,
-            health=self._health.take(scanner.bus_errors),
+            health=self._health.take(self._scanner.bus_errors),
             feed_limit_mw=milli(self._config.feed.limit_w),
             fault=self.cabinet.fault,
             latched=self.cabinet.latched,
@@ -428,12 +350,10 @@ class Guard:
 
     def bus_view(self, scan: bool = False) -> BusView:
         """Return the sensor side as last read; with `scan`, search for unexpected chips, one address a tick."""
-        scanner = self._scanner
-        assert scanner is not None  # set by `start`
-        if scan and (scanner.prober is None or scanner.prober.done):
-            scanner.prober = self.make_prober()
+        if scan:
+            self._scanner.search()
         numbers = [unit.number for unit in self.units]
-        return bus_view(scanner, numbers, self._relays.expanders_down, self._clock.monotonic_ns())
+        return bus_view(self._scanner, numbers, self._relays.expanders_down, self._clock.monotonic_ns())
 
     def maintenance_state(self) -> MaintenanceState:
         """Return locks, wear, calibration and the running maintenance test."""

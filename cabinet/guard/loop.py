@@ -123,7 +123,7 @@ class Loop:
         apart than a scan period would lose the phase of the mains.
         """
         guard = self._guard
-        if self._odd_tick or not self._idle_period_ns or guard.switching.busy or guard.maintenance_control.testing:
+        if self._odd_tick or not self._idle_period_ns or guard.contactor.busy or guard.maintenance_control.testing:
             return self._period_ns
         return self._idle_period_ns if all(unit.charge is None for unit in guard.units) else self._period_ns
 

@@ -1,6 +1,6 @@
 """Maintenance by staff: locks, tests, calibration, the contactor held open; and the count of relay wear.
 
-Relays are closed only through `Guard.start_test_charge`, with its pre-close check; no test changes a protection.
+Relays are closed only through `Switching.start_test_charge`, with its pre-close check; no test changes a protection.
 """
 
 import logging
@@ -9,12 +9,13 @@ from cabinet.charge import TestCharge
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.cabinet import CabinetUnit
+from cabinet.guard.contactor import ContactorControl
 from cabinet.guard.contacts import Contacts
+from cabinet.guard.interlocks import Interlocks, PreCloseCheck
 from cabinet.guard.maintenance_file import MaintenanceFile
 from cabinet.guard.maintenance_tests import (
     AlertLineJob,
     CycleJob,
-    Interlocks,
     ResidualJob,
     RunningTest,
     SelfTestJob,
@@ -66,18 +67,21 @@ class MaintenanceControl:
         state_writer: StateWriter,
         units: list[OutletUnit],
         cabinet: CabinetUnit,
-        switching: Switching,
+        contactor: ContactorControl,
         interlocks: Interlocks,
+        switching: Switching,
+        segments: list[Segment],
     ) -> None:
         self.config = config
         self.relays = relays
         self.contacts = contacts
         self.units = units
         self.cabinet = cabinet
+        self.contactor = contactor
         self.switching = switching
-        self.interlocks = interlocks
+        self.segments = segments
         self.alert_edges: dict[int, int] = dict.fromkeys((unit.number for unit in units), 0)
-        self.segments: list[Segment] = []
+        self._interlocks = interlocks
         self._clock = clock
         self._state_writer = state_writer
         hardware = config.hardware
@@ -91,11 +95,10 @@ class MaintenanceControl:
         self._job: Job | None = None
         for unit in units:
             unit.note = self.records.record(unit.number).note
-        switching.contactor_locked_out = self.records.content.contactor_held is not None
+        contactor.locked_out = self.records.content.contactor_held is not None
 
-    def start(self, segments: list[Segment]) -> None:
+    def start(self) -> None:
         """Apply the calibration of this cabinet; it takes precedence over that of the configuration."""
-        self.segments = segments
         for index, unit in enumerate(self.units):
             if (gains := self.records.gains(unit.number)) is not None:
                 self._calibrate(index, _gain(gains))
@@ -111,7 +114,7 @@ class MaintenanceControl:
             unit.note = self.records.record(unit.number).note
         if self.relays.has_contactor:
             self.records.content.contactor_held = self.records.content.contactor_held or attribution
-            self.switching.contactor_locked_out = True
+            self.contactor.locked_out = True
         self.records.save()
 
     def stop(self) -> None:
@@ -132,6 +135,7 @@ class MaintenanceControl:
             self._job = self._test.step(now_ns)
             if self._job.state is not JobState.RUNNING:
                 self._test = None
+                self._reserve(False)
                 log.warning("%s of outlet %d: %s", self._job.kind.value, self._job.outlet, self._job.state.value)
 
     def _count(self, now_ns: int) -> None:
@@ -183,9 +187,10 @@ class MaintenanceControl:
     def unit(self, outlet: int) -> OutletUnit | None:
         return next((unit for unit in self.units if unit.number == outlet), None)
 
-    def reserves(self, unit: OutletUnit) -> bool:
-        """Return whether a job uses this outlet: it stays reserved in the pauses of a test."""
-        return self._test is not None and self._job is not None and self._job.outlet == unit.number
+    def _reserve(self, reserved: bool) -> None:
+        """Keep the outlet of the job from residents, also in the pauses of the test; or no longer."""
+        if self._job is not None and (unit := self.unit(self._job.outlet)) is not None:
+            unit.reserved = reserved
 
     def end_or_refuse_charges(self, forced: bool, units: list[OutletUnit]) -> bool:
         """Return whether a resident charges there; with `forced`, end those charges first and return False."""
@@ -205,10 +210,10 @@ class MaintenanceControl:
             return None
         if unit.has_resident and not command.forced:
             return "resident_charging"
-        if (refusal := self.interlocks.staff_interlock(unit)) is not None:
+        if (refusal := self._interlocks.interlock(unit, PreCloseCheck.TEST_CHARGE)) is not None:
             return refusal  # before a charge is ended for nothing
         self.end_or_refuse_charges(command.forced, [unit])
-        return self.interlocks.start_test_charge(unit, command.who, until_ns)
+        return self.switching.start_test_charge(unit, command.who, until_ns)
 
     def _take_out_of_service(self, command: TakeOutOfService, unit: OutletUnit) -> str | None:
         record = self.records.record(unit.number)
@@ -271,7 +276,7 @@ class MaintenanceControl:
             return "work_under_way"
         else:
             content.contactor_held = None
-            self.switching.release_lockout()
+            self.contactor.release_lockout()
         self.records.save()
         return None
 
@@ -291,6 +296,7 @@ class MaintenanceControl:
             return refusal
         number = 1 if self._job is None else self._job.number + 1
         self._job = Job(number, kind, outlet, command.who, JobState.RUNNING)
+        self._reserve(True)
         self._test = _TESTS[type(command)](self, self._job, command, self._clock.monotonic_ns())
         return None
 
@@ -309,7 +315,7 @@ class MaintenanceControl:
                 return "no_contactor"
             if self.cabinet.latched:
                 return "cabinet_fault"
-            if self.switching.busy:
+            if self.contactor.busy:
                 return "not_ready"
             return self._end_charges_for_test(command.forced, self.units)
         assert unit is not None
@@ -319,7 +325,7 @@ class MaintenanceControl:
         others = self._on_chip_of(unit) if isinstance(command, TestAlertLine) else [unit]
         if any(each.has_resident for each in others) and not command.forced:
             return "resident_charging"
-        if (refusal := self.interlocks.staff_interlock(unit)) is not None:
+        if (refusal := self._interlocks.interlock(unit, PreCloseCheck.TEST_CHARGE)) is not None:
             return refusal
         return self._end_charges_for_test(command.forced, others)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from cabinet.clock import MS, NS
 from cabinet.guard.cabinet import CabinetUnit
+from cabinet.guard.contactor import ContactorControl
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.residual import ResidualTestPhase as ResidualPhase
@@ -29,13 +30,6 @@ SELF_TEST_NS = 20 * NS  # ten relays take 0.3 s, and the weld check 1.5 s
 RESIDUAL_NS = 10 * NS
 
 
-class Interlocks(Protocol):
-    """Functions of the guard that maintenance and its jobs need."""
-
-    def staff_interlock(self, unit: OutletUnit) -> str | None: ...
-    def start_test_charge(self, unit: OutletUnit, who: str, until_ns: int) -> str | None: ...
-
-
 class Equipment(Protocol):
     """Parts of the guard that the jobs use; `maintenance` owns them."""
 
@@ -43,8 +37,8 @@ class Equipment(Protocol):
     contacts: Contacts
     units: list[OutletUnit]
     cabinet: CabinetUnit
+    contactor: ContactorControl
     switching: Switching
-    interlocks: Interlocks
     segments: list[Segment]
     alert_edges: dict[int, int]  # by outlet: falling edges of its alert line
 
@@ -82,27 +76,21 @@ class SelfTestJob(_Base):
     def __init__(self, equipment: Equipment, job: Job, command: Any, now_ns: int) -> None:
         super().__init__(equipment, job, command, now_ns)
         numbers = [unit.number for unit in equipment.units]
-        equipment.switching.click_relays(numbers if command.outlet == CABINET else [command.outlet])
+        equipment.contactor.click_relays(numbers if command.outlet == CABINET else [command.outlet], now_ns)
 
     def step(self, now_ns: int) -> Job:
-        equipment = self._equipment
-        failed = sorted(equipment.switching.self_test_failed)
-        if equipment.cabinet.latched:
-            return self._with(state=JobState.FAILED, fault=equipment.cabinet.fault, outlets=failed)
+        cabinet, contactor = self._equipment.cabinet, self._equipment.contactor
+        failed = sorted(contactor.self_test_failed)
+        if cabinet.latched:
+            return self._with(state=JobState.FAILED, fault=cabinet.fault, outlets=failed)
         if now_ns - self._began_ns > SELF_TEST_NS:
             return self._with(state=JobState.BROKEN_OFF, why="contactor_open", outlets=failed)
-        if equipment.switching.busy:
+        if contactor.busy:
             return self._job
-        ready_at_ns = equipment.switching.ready_at_ns
-        settled = ready_at_ns is not None and now_ns >= ready_at_ns and equipment.relays.contactor_closed
-        if (
-            not failed
-            and not settled
-            and not equipment.switching.contactor_locked_out
-            and not equipment.switching.welded()
-        ):
+        settled = contactor.settled(now_ns) and self._equipment.relays.contactor_closed
+        if not (failed or settled or contactor.locked_out or contactor.welded()):
             return self._job
-        state = JobState.FAILED if failed or equipment.switching.welded() else JobState.PASSED
+        state = JobState.FAILED if failed or contactor.welded() else JobState.PASSED
         return self._with(state=state, outlets=failed, values={"ms": (now_ns - self._began_ns) // MS})
 
 
@@ -142,7 +130,7 @@ class CycleJob(_Base):
         if self._values["done"] >= self._command.times:
             return self._verdict()
         self._peak_ma = 0
-        refusal = self._equipment.interlocks.start_test_charge(unit, self._command.who, now_ns + CLOSING_NS + CLOSED_NS)
+        refusal = self._equipment.switching.start_test_charge(unit, self._command.who, now_ns + CLOSING_NS + CLOSED_NS)
         if refusal is not None:
             return self._with(state=JobState.BROKEN_OFF, why=refusal, values=dict(self._values))
         self._waiting_since_ns = now_ns
@@ -214,7 +202,7 @@ class AlertLineJob(_Base):
         self._closed_since_ns: int | None = None
         self._peak_ma = 0
         self._alert_above(ALERT_MA)
-        self._refusal = equipment.interlocks.start_test_charge(
+        self._refusal = equipment.switching.start_test_charge(
             unit, command.who, now_ns + CLOSING_NS + 2 * ALERT_WATCH_NS
         )
 

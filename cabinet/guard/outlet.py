@@ -53,7 +53,7 @@ class OutletUnit:
         self.inputs = OutletInputs(outlet.number)
         self.safety = OutletSafety(config, outlet)
         short, lost = self.safety.of(ShortCircuit), self.safety.of(SensorLost)
-        self._short_peak_ma, self._hard_peak_ma = short.peak_ma, short.hard_peak_ma
+        self.short_peak_ma, self._hard_peak_ma = short.peak_ma, short.hard_peak_ma
         self._peak_lost_ns, self._temperature_lost_ns = lost.peak_after_ns, lost.temperature_after_ns
         self.slow_lost_ns = lost.slow_after_ns
         self._rated_ma = self.safety.of(Overcurrent).rated_ma
@@ -65,6 +65,7 @@ class OutletUnit:
         self.latched = False
         self.trip_values: dict[str, int] = {}
         self.note: str | None = None  # set while staff have the outlet out of service
+        self.reserved = False  # a maintenance test uses the outlet, also in its pauses
         self.unrecorded_peak_ma: int | None = None  # highest peak not yet taken by the flight recorder
         self._crosstalk_share = ends.crosstalk_share  # share of the neighbour's power that may show here
         self.resets_reported = 0  # of `inputs.chip_resets`
@@ -154,7 +155,7 @@ class OutletUnit:
             return
         if window.peak_ma >= CURRENT_SEEN_MA:
             self._current_seen_at_ns = window.to_ns
-        if window.peak_ma > self._short_peak_ma:
+        if window.peak_ma > self.short_peak_ma:
             self._over_at_ns = window.to_ns
             if window.at_least:
                 self._unmeasured_at_ns = window.to_ns
@@ -196,7 +197,7 @@ class OutletUnit:
     def may_be_heavy(self, now_ns: int) -> bool:
         """Return whether the outlet carries a short-circuit current, or its current is unknown."""
         greatest_ma = self.greatest_peak_ma(now_ns)
-        return greatest_ma is None or greatest_ma > self._short_peak_ma
+        return greatest_ma is None or greatest_ma > self.short_peak_ma
 
     def current_unknown(self, now_ns: int) -> bool:
         """Return whether the outlet may carry any current: its peak was not read, or another witness contradicts it.
@@ -243,7 +244,7 @@ class OutletUnit:
         shown = self._shown_peak
         if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
             return 0
-        if shown.value > self._short_peak_ma and (
+        if shown.value > self.short_peak_ma and (
             shown.value > self._hard_peak_ma or self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS)
         ):
             return ANY_CURRENT_MA

@@ -46,10 +46,9 @@ class RoundRobinReader:
         self.feed_still = False  # the cabinet's own meter shows the same bits under load
         self._thermometers = [each for segment in segments for each in segment.thermometers]
         self._thermometers += [] if inside is None else [inside]
-        for thermometer in self._thermometers:
-            thermometer.others = partial(self._others, thermometer)
-        for segment in segments:
-            segment.slow = list(self._reads(segment))
+        self.reads = {segment: self._reads_of(segment) for segment in segments}
+        self._turns = dict.fromkeys(segments, 0)
+        self._values = sum(map(len, self.reads.values()))
 
     @property
     def inside_mc(self) -> Reading:
@@ -78,8 +77,7 @@ class RoundRobinReader:
         """
         now_ns = self._clock.monotonic_ns()
         count = len(self._segments)
-        values = sum(len(segment.slow) for segment in self._segments)
-        due = math.ceil(values * (now_ns - self._chosen_at_ns) / ROUND_NS)
+        due = math.ceil(self._values * (now_ns - self._chosen_at_ns) / ROUND_NS)
         self._chosen_at_ns = now_ns
         turns = range(self._turn, self._turn + max(1, min(due, count)))
         self._turn = turns.stop
@@ -87,11 +85,11 @@ class RoundRobinReader:
 
     def next(self, segment: Segment) -> None:
         """Read the segment's next value. Raises BusError and ChipError."""
-        read = segment.slow[segment.turn % len(segment.slow)]
-        segment.turn += 1
-        read()
+        reads, turn = self.reads[segment], self._turns[segment]
+        self._turns[segment] = turn + 1
+        reads[turn % len(reads)]()
 
-    def _reads(self, segment: Segment) -> list[Callable[[], None]]:
+    def _reads_of(self, segment: Segment) -> list[Callable[[], None]]:
         """Return one call a value; their order is that of the round robin."""
         reads: list[Callable[[], None]] = [segment.chip.verify_next]  # twice a round: the chip has many settings
         for input_ in segment.inputs:
@@ -102,14 +100,14 @@ class RoundRobinReader:
             ]
         reads.append(partial(self._read_voltage, segment))
         for thermometer in segment.thermometers:
-            reads += [thermometer.read, thermometer.check]
+            reads += [partial(thermometer.read, partial(self._others, thermometer)), thermometer.check]
         if segment.feed_input is not None:
             reads.append(partial(self._read_feed, segment, segment.feed_input))
         reads += [segment.chip.verify_next, segment.chip.port.confirm]
         if segment is self._segments[0]:
             reads.append(partial(self._read_frequency, segment))
             if self.inside is not None:
-                reads += [self.inside.read, self.inside.check]
+                reads += [partial(self.inside.read, partial(self._others, self.inside)), self.inside.check]
         return reads
 
     def _ok(self, value: int) -> Reading:

@@ -1,5 +1,8 @@
 """Sensor scanner: reads every outlet's peak at each scan and all else in turn, and survives faults of the bus.
 
+A scan is an iterator: it yields each outlet with a peak just read, so that it is judged before the next peak is read.
+The guard advances it, and nothing here calls back.
+
 A scan never fails. A value that could not be read keeps its old time stamp, and the protections judge by age. One
 segment that hangs costs at most one adapter timeout a retry; the others are read as before. A hang is attributed to the
 segment that is joined with the bus: if a chip seizes the bus after it was read, the next segment's selection meets the
@@ -11,8 +14,7 @@ as one window over the limit: the register stands still or is wrong.
 """
 
 import logging
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Generator, Iterator
 
 from cabinet.clock import MS, Clock
 from cabinet.errors import BusError, ChipError, ChipReset
@@ -39,7 +41,7 @@ CONTRADICTS_SHARE = 0.5
 
 
 class Scanner:
-    """Owner of the sensor side of the bus. Writes its readings into the guard's `OutletInputs`."""
+    """Owner of the sensor side of the bus. Its readings are in the outlets' `OutletInputs` when they are yielded."""
 
     def __init__(
         self,
@@ -52,7 +54,10 @@ class Scanner:
         phase: MainsPhase,
         alert_peak_ma: int,
         clock: Clock,
+        line_low: Callable[[int], bool],
+        new_prober: Callable[[], Prober],
     ) -> None:
+        """Take the parts. `line_low` returns whether an outlet's alert line is low; `new_prober` begins a search."""
         self.segments = segments
         self._outlets = outlets
         self.slow = slow
@@ -67,38 +72,38 @@ class Scanner:
         self.bus_errors = 0
         self._hangs = 0  # in this scan
         self.prober: Prober | None = None  # present or last search for unexpected chips
-        self.between: Callable[[], None] = lambda: None  # called before each segment: work that cannot wait
-        self.judge: Callable[[int], None] = lambda index: None  # called with each peak read, before the next is read
-        self.over: Callable[[int], None] = lambda index: None  # called before `judge` with a peak over the alert level
-        self.line_low: Callable[[int], bool] = lambda index: False  # whether the alert line of an outlet is low now
+        self._line_low = line_low
+        self._new_prober = new_prober
         self._watched: list[tuple[Segment, Input]] = []
         self._places = {input_.index: (segment, input_) for segment in segments for input_ in segment.inputs}
         self._by_channel = {(segment.chip.port.mux, segment.chip.port.channel): segment for segment in segments}
 
-    def start(self) -> None:
-        """Bring every segment up; a segment that does not answer stays down and is tried again by `scan`."""
+    def start(self) -> Iterator[int | None]:
+        """Bring every segment up, yielding as `scan`; one that does not answer stays down and is tried again there."""
         for segment in self.segments:
-            self.between()
-            self._attempt(segment, partial(self._bring_up, segment))
+            yield None
+            yield from self._attempt_peaks(segment, self._bring_up)
 
-    def scan(self, full_scan: bool = False) -> None:
-        """Make one scan. With `full_scan` all slow values are read too, for tests that stride through hours."""
-        sampled = False
-        raised = False
-        self._hangs = 0
-        due = self.slow.due()
+    def scan(self, full_scan: bool = False) -> Iterator[int | None]:
+        """Make one scan. Yield the index of each outlet with a new peak window, to be judged before the next read.
+
+        None is yielded between segments, for work that cannot wait. With `full_scan` all slow values are read too, for
+        tests that stride through hours: an alert between segments would be judged with values that are a stride old.
+        """
+        sampled = brought_up = False
+        self._hangs, due = 0, self.slow.due()
         for segment in self.segments:
-            if not full_scan:  # after a stride an alert would be judged with values that are a stride old
-                self.between()
+            if not full_scan:
+                yield None
             if not segment.up:
-                if raised or self._clock.monotonic_ns() < segment.retry_at_ns or self._cannot_wait_for(segment):
+                if brought_up or not self._may_bring_up(segment):
                     continue
-                raised = True  # setting a chip up takes longer than a scan: one at a time
-            if full_scan and segment.up:
-                for read in segment.slow:  # first: the peak read below is judged together with them
+                brought_up = True  # setting a chip up takes longer than a scan: one at a time
+            elif full_scan:
+                for read in self.slow.reads[segment]:  # first: the peak read below is judged together with them
                     self._attempt(segment, read)
-            work = self._bring_up if not segment.up else self._read_peaks
-            if not self._attempt(segment, partial(work, segment)):
+            work = self._read_peaks if segment.up else self._bring_up
+            if not (yield from self._attempt_peaks(segment, work)):
                 if self._hangs > 1:
                     return  # two transfers that run into the adapter's timeout are enough for one scan
                 continue
@@ -106,21 +111,31 @@ class Scanner:
                 self._attempt(segment, segment.urgent_checks.pop())
             due_ns = self._sampled_at_ns + SAMPLE_NS
             if not segment.sample_still and (not sampled or self._clock.monotonic_ns() >= due_ns):
-                sampled = self._attempt(segment, partial(self._sample_voltage, segment))
+                sampled = self._attempt(segment, self._sample_voltage, segment)
             if segment in due:
-                if not full_scan:
-                    self.watch()
-                self._attempt(segment, partial(self.slow.next, segment))
+                if self._watched and not full_scan:
+                    yield from self.watch()
+                self._attempt(segment, self.slow.next, segment)
             if not full_scan:
-                self.between()
-                self.watch()
-        if self.prober is not None and not self.prober.done and not self._watched:
-            self._probe(self.prober)
-
-    def _probe(self, prober: Prober) -> None:
-        """Probe one address a scan, none while an outlet is watched: one transfer, at most the adapter's timeout."""
-        if prober.step():
+                yield None
+                if self._watched:
+                    yield from self.watch()
+        # One address a scan, none while an outlet is watched: one transfer, at most the adapter's timeout.
+        if self.prober is not None and not self.prober.done and not self._watched and self.prober.step():
             self.free_bus()
+
+    def search(self) -> None:
+        """Begin a search for unexpected chips, unless one is running; `scan` probes one address each time."""
+        if self.prober is None or self.prober.done:
+            self.prober = self._new_prober()
+
+    def _may_bring_up(self, segment: Segment) -> bool:
+        """Return whether to set `segment` up now; an adapter timeout must not come just when an outlet is judged."""
+        if self._clock.monotonic_ns() < segment.retry_at_ns:
+            return False
+        if not segment.hung:
+            return True
+        return not self._watched and not any(each.closed and each.alert_at_ns is not None for each in self._outlets)
 
     # --- Extra reads of outlets that drew too much a moment ago ----------------------------------------------------
 
@@ -129,8 +144,8 @@ class Scanner:
         """Return whether some outlet is to be read more often than once a scan."""
         return bool(self._watched)
 
-    def watch(self) -> None:
-        """Read, in turn, one outlet that had a current over the alert level within the last 100 ms.
+    def watch(self) -> Iterator[int]:
+        """Read, in turn, one outlet that had a current over the alert level within the last 100 ms; yield as `scan`.
 
         The first millisecond of the next half-cycle decides between an inrush and a short, and a scan's windows are too
         wide to distinguish half-cycles. At most one extra read is made between two segments: ten inrushes at once do
@@ -143,20 +158,20 @@ class Scanner:
         self._watched = [(s, i) for s, i in self._watched if s.up and now_ns < i.watched_until_ns]
         for segment, input_ in over:
             if segment.up and input_.alert_held:  # no read in time: without this its line never moves again
-                self._attempt(segment, partial(self._release, segment, input_))
+                self._attempt(segment, self._release, segment, input_)
         for place, (segment, input_) in enumerate(self._watched):
             if input_.read_from_ns is None or now_ns - input_.read_from_ns >= REST_NS:
                 self._watched.append(self._watched.pop(place))
-                self._attempt(segment, partial(self._read_watched, segment, input_))
+                yield from self._attempt_peaks(segment, self._read_watched, input_)
                 return
 
-    def _read_watched(self, segment: Segment, input_: Input) -> None:
-        self._read_peak(segment, input_)
-        self._follow_past_crest(segment, input_)
+    def _read_watched(self, segment: Segment, input_: Input) -> Iterator[int]:
+        yield from self._read_peak(segment, input_)
+        yield from self._follow_past_crest(segment, input_)
         if input_.alert_held and not input_.was_over:
             self._release(segment, input_)
 
-    def _follow_past_crest(self, segment: Segment, input_: Input) -> None:
+    def _follow_past_crest(self, segment: Segment, input_: Input) -> Iterator[int]:
         """Follow a high current past the voltage's crest: if it stays high until well after the crest, it is no inrush.
 
         A current of 25 A RMS is high for 0.8 ms there, about as long as it takes until this outlet's next turn.
@@ -170,7 +185,7 @@ class Scanner:
             past_ns = from_ns - crest_ns
             if not LINGER_FROM_NS <= past_ns < LINGER_TO_NS:
                 return
-            self._read_peak(segment, input_)
+            yield from self._read_peak(segment, input_)
 
     def _release(self, segment: Segment, input_: Input) -> bool:
         """Clear the chip's alert now that the current is low again, so that the next one over the level makes an edge.
@@ -183,15 +198,15 @@ class Scanner:
             raise ChipReset(METER_NAME, segment.name, "was reset: its set-up is lost")
         return alerts.overcurrent
 
-    def read_alert(self, index: int, edge_ns: int) -> None:
-        """Read the peak of an outlet at once: its over-current line went low at `edge_ns`.
+    def read_alert(self, index: int, edge_ns: int) -> Iterator[int]:
+        """Read the peak of an outlet at once: its over-current line went low at `edge_ns`. Yield as `scan`.
 
         If that fails, the edge is kept until a peak is read: `ShortCircuit` does not wait long for it.
         """
         segment, input_ = self._places[index]
         input_.edge_ns = edge_ns if input_.edge_ns is None else input_.edge_ns
         if segment.up:
-            self._attempt(segment, partial(self._read_peak, segment, input_))
+            yield from self._attempt_peaks(segment, self._read_peak, input_)
         elif not segment.hung:
             segment.retry_at_ns = 0  # the segment is alive
         if input_.edge_ns is not None and segment.alert_peak_ma is None:
@@ -207,54 +222,68 @@ class Scanner:
         """Clear the alert of an outlet that has had a low line for long: its edge was missed."""
         segment, input_ = self._places[index]
         if segment.up and (segment, input_) not in self._watched:
-            self._attempt(segment, partial(self._release, segment, input_))
+            self._attempt(segment, self._release, segment, input_)
 
-    def _check_contradiction(self, segment: Segment, input_: Input, peak_ma: int, edge_ns: int) -> None:
-        """Clear the alert after a valid low peak; if chip or line insist, the peak register stands still."""
-        low = self.line_low(input_.index)
+    def _contradicted(self, segment: Segment, input_: Input, peak_ma: int, edge_ns: int) -> bool:
+        """Clear the alert after a valid low peak. If chip or line insist, the peak register stands still.
+
+        Return whether they do: a window over the limit is then to be judged.
+        """
+        low = self._line_low(input_.index)
         insists = self._release(segment, input_) or low
         explained = input_.over_to_ns >= edge_ns - EDGE_LATE_NS  # a scan had read that peak already
         lowered = segment.alert_peak_ma is not None  # staff test the line with a lamp
         if not insists or explained or lowered or peak_ma > CONTRADICTS_SHARE * self._alert_peak_ma:
-            return
+            return False
         over_ma, from_ns = self._alert_peak_ma + 1, edge_ns - EDGE_LATE_NS
         halves, crest_ns = self.phase.half_cycles(from_ns, edge_ns), self.phase.crest_ns(edge_ns)
-        self.over(input_.index)
         self._outlets[input_.index].window = PeakWindow(over_ma, from_ns, edge_ns, *halves, crest_ns, True)
-        self.judge(input_.index)
+        return True
 
-    def _attempt(self, segment: Segment, work: Callable[[], object]) -> bool:
+    # --- Attempts and failures -------------------------------------------------------------------------------------
+
+    def _attempt(self, segment: Segment, work: Callable[..., object], *arguments: object) -> bool:
         """Run `work` on `segment`. Return False if it failed; the segment's retry is then scheduled.
 
         If another segment held the bus, that one is cut off and `work` is run again.
         """
         try:
-            work()
-        except BusError as error:
-            self.bus_errors += 1
-            holder = self._holder_of_bus(error)
-            self._failed(holder or segment, error, hung=not error.absent)
-            return holder is not None and holder is not segment and self._attempt(segment, work)
-        except ChipError as error:
-            if isinstance(error, ChipReset):
-                self._note_reset(segment)
-            self._failed(segment, error, hung=False)
-            segment.up = False  # a chip that lost its set-up must be set up again
-            return False
+            work(*arguments)
+        except (BusError, ChipError) as error:
+            return self._may_repeat(segment, error) and self._attempt(segment, work, *arguments)
         segment.failures = 0
         self._hung_again = False
         return True
+
+    def _attempt_peaks(
+        self, segment: Segment, work: Callable[..., Iterator[int]], *inputs: Input
+    ) -> Generator[int, None, bool]:
+        """Run `work` as `_attempt` does, and yield the outlets that it yields."""
+        try:
+            yield from work(segment, *inputs)
+        except (BusError, ChipError) as error:
+            return self._may_repeat(segment, error) and (yield from self._attempt_peaks(segment, work, *inputs))
+        segment.failures = 0
+        self._hung_again = False
+        return True
+
+    def _may_repeat(self, segment: Segment, error: BusError | ChipError) -> bool:
+        """Note a failure. Return whether the work can be repeated: another segment held the bus and is cut off now."""
+        if isinstance(error, BusError):
+            self.bus_errors += 1
+            holder = self._holder_of_bus(error)
+            self._failed(holder or segment, error, hung=not error.absent)
+            return holder is not None and holder is not segment
+        if isinstance(error, ChipReset):
+            self._note_reset(segment)
+        self._failed(segment, error, hung=False)
+        segment.up = False  # a chip that lost its set-up must be set up again
+        return False
 
     def _holder_of_bus(self, error: BusError) -> Segment | None:
         """Return the segment with the chip that holds the bus, if any: the one joined when transfers stopped."""
         joined = self._muxes.joined
         return None if error.absent or joined is None else self._by_channel.get(joined)
-
-    def _cannot_wait_for(self, segment: Segment) -> bool:
-        """Return whether access to `segment` may cost an adapter timeout just when an outlet is about to be judged."""
-        if not segment.hung:
-            return False
-        return bool(self._watched) or any(inputs.closed and inputs.alert_at_ns is not None for inputs in self._outlets)
 
     def _note_reset(self, segment: Segment) -> None:
         """Mark the outlets as not properly measured from now until the first peak after the new set-up."""
@@ -288,10 +317,12 @@ class Scanner:
         self._mux_reset.off()
         self._muxes.was_reset()
 
-    def _bring_up(self, segment: Segment) -> None:
+    # --- Work on one segment ---------------------------------------------------------------------------------------
+
+    def _bring_up(self, segment: Segment) -> Iterator[int]:
         segment.chip.port.confirm()
         level_ma = segment.alert_peak_ma
-        self._salvage(segment)
+        yield from self._salvage(segment)
         segment.chip.initialise(self._alert_peak_ma if level_ma is None else min(level_ma, self._alert_peak_ma))
         for thermometer in segment.thermometers:
             thermometer.try_bring_up()
@@ -299,7 +330,7 @@ class Scanner:
         for input_ in segment.inputs:
             self._outlets[input_.index].alert_at_ns = None
 
-    def _salvage(self, segment: Segment) -> None:
+    def _salvage(self, segment: Segment) -> Iterator[int]:
         """Read peaks gathered while the registers could not be read. A high one counts; a low one proves nothing."""
         for input_ in segment.inputs:
             inputs, from_ns = self._outlets[input_.index], input_.read_from_ns
@@ -309,13 +340,14 @@ class Scanner:
             peak_ma = segment.chip.peak_ma(input_.name)
             if peak_ma > self._alert_peak_ma:
                 self._note_alert(segment, input_, peak_ma, from_ns, max(start_ns, self._clock.monotonic_ns()))
+                yield input_.index
 
-    def _read_peaks(self, segment: Segment) -> None:
+    def _read_peaks(self, segment: Segment) -> Iterator[int]:
         for input_ in segment.inputs:
-            self._read_peak(segment, input_)
+            yield from self._read_peak(segment, input_)
 
-    def _read_peak(self, segment: Segment, input_: Input) -> None:
-        """Read and judge one peak."""
+    def _read_peak(self, segment: Segment, input_: Input) -> Iterator[int]:
+        """Read one peak. Yield its outlet to be judged: once, and again if the peak contradicts an alert."""
         start_ns = self._clock.monotonic_ns()
         peak_ma = segment.chip.peak_ma(input_.name)
         end_ns = self._clock.monotonic_ns()
@@ -329,19 +361,20 @@ class Scanner:
                 self._watch_input(segment, input_, end_ns)
             return
         edge_ns = input_.edge_ns
-        if edge_ns is not None or peak_ma > self._alert_peak_ma:
-            self._note_alert(segment, input_, peak_ma, from_ns, end_ns)
-            if edge_ns is not None and not input_.was_over:
-                self._check_contradiction(segment, input_, peak_ma, edge_ns)
+        if edge_ns is None and peak_ma <= self._alert_peak_ma:
+            input_.was_over = False
+            inputs.peak_valid_at_ns = end_ns
+            inputs.reset_at_ns = inputs.alert_at_ns = None
+            inputs.window = PeakWindow(peak_ma, from_ns, end_ns, None, None)
+            yield input_.index
             return
-        input_.was_over = False
-        inputs.peak_valid_at_ns = end_ns
-        inputs.reset_at_ns = inputs.alert_at_ns = None
-        inputs.window = PeakWindow(peak_ma, from_ns, end_ns, None, None)
-        self.judge(input_.index)
+        self._note_alert(segment, input_, peak_ma, from_ns, end_ns)
+        yield input_.index
+        if edge_ns is not None and not input_.was_over and self._contradicted(segment, input_, peak_ma, edge_ns):
+            yield input_.index
 
     def _note_alert(self, segment: Segment, input_: Input, peak_ma: int, from_ns: int, to_ns: int) -> None:
-        """Judge a peak over the alert level, or one after an alert's edge.
+        """Note the window of a peak over the alert level, or of one after an alert's edge.
 
         If there was an edge, it gives the time when the current was over the level.
         """
@@ -355,9 +388,7 @@ class Scanner:
             if edge_ns is not None and not before_over and from_ns < edge_ns < to_ns:
                 from_ns, to_ns = max(from_ns, edge_ns - EDGE_LATE_NS), edge_ns
             crest_ns = self.phase.crest_ns(to_ns)
-            self.over(input_.index)
         inputs.window = PeakWindow(peak_ma, from_ns, to_ns, *self.phase.half_cycles(from_ns, to_ns), crest_ns)
-        self.judge(input_.index)
 
     def _watch_input(self, segment: Segment, input_: Input, now_ns: int) -> None:
         input_.alert_held = True  # the chip sets the flag whether its line is connected or not

@@ -34,7 +34,6 @@ class Thermometer:
         self.chip = chip
         self.reading = ABSENT
         self.resets = 0
-        self.others: Callable[[], dict[int, PeerThermometer]] = dict  # thermometers of the cabinet
         self._outlets = outlets
         self._limit_mc = limit_mc
         self._watch = watch
@@ -81,8 +80,8 @@ class Thermometer:
             if not error.absent:
                 raise
 
-    def read(self) -> None:
-        """Read the temperature in its turn. Raises BusError."""
+    def read(self, others: Callable[[], dict[int, PeerThermometer]]) -> None:
+        """Read the temperature in its turn; `others` returns those to compare it with. Raises BusError."""
         if not self._ready or self._clock.monotonic_ns() < self._valid_from_ns:
             return
         try:
@@ -97,7 +96,7 @@ class Thermometer:
             self._show(Reading(None, before.at_ns, Quality.FAULT, JUMP))
             return
         self._last_good = Reading(value_mc, at_ns, Quality.OK)
-        self._still = self._watch.note(at_ns, value_mc, self._squares_ma2(at_ns), self.others())
+        self._still = self._watch.note(at_ns, value_mc, self._squares_ma2(at_ns), others())
         self._show(self._last_good)
 
     def check(self) -> None:

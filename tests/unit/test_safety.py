@@ -240,9 +240,9 @@ def test_overcurrent_outlet_may_not_close_again_before_it_cooled():
     harness.values["current_ma"] = 0
     harness.safety.reset(Fault.OVERCURRENT)
     harness.step()
-    assert harness.safety.interlock(harness.inputs) == "outlet_hot"
+    assert harness.interlock() == "outlet_hot"
     harness.run(30)
-    assert harness.safety.interlock(harness.inputs) is None
+    assert harness.interlock() is None
 
 
 def test_outlet_that_a_short_heated_may_not_close_before_it_cooled():
@@ -252,9 +252,9 @@ def test_outlet_that_a_short_heated_may_not_close_before_it_cooled():
     harness.run(0.5)
     harness.values["current_ma"] = 0
     harness.step()
-    assert harness.safety.interlock(harness.inputs) == "outlet_hot"
+    assert harness.interlock() == "outlet_hot"
     harness.run(30)
-    assert harness.safety.interlock(harness.inputs) is None
+    assert harness.interlock() is None
 
 
 def test_charge_at_the_rated_current_may_be_stopped_and_begun_again_at_once():
@@ -264,7 +264,7 @@ def test_charge_at_the_rated_current_may_be_stopped_and_begun_again_at_once():
     harness.inputs.closed = False
     harness.values["current_ma"] = 0
     harness.step()
-    assert harness.safety.interlock(harness.inputs) is None
+    assert harness.interlock() is None
 
 
 def test_hot_contacts_trip_and_stay_refused_until_cooled_by_the_hysteresis():
@@ -275,10 +275,10 @@ def test_hot_contacts_trip_and_stay_refused_until_cooled_by_the_hysteresis():
     harness.inputs.closed = False
     harness.values["temperature_mc"] = 66_000
     harness.step()
-    assert harness.safety.interlock(harness.inputs) == "outlet_hot"
+    assert harness.interlock() == "outlet_hot"
     harness.values["temperature_mc"] = 64_900
     harness.step()
-    assert harness.safety.interlock(harness.inputs) is None
+    assert harness.interlock() is None
 
 
 def test_contacts_heating_faster_than_any_charge_trip_before_the_limit():
@@ -323,16 +323,16 @@ def test_lost_sensor_opens_its_outlet(silent, peak_ma, after_s):
     trip, took_s = harness.run(10, step_ns=3 * MS, peak_ma=peak_ma)
     assert (trip.fault, trip.latched) == (Fault.SENSOR_LOST, False)
     assert after_s < took_s < after_s + 0.05
-    assert harness.safety.interlock(harness.inputs) == "sensor_lost"
+    assert harness.interlock() == "sensor_lost"
 
 
 def test_sensor_that_came_back_must_stay_before_the_outlet_may_close():
     harness = OutletHarness(closed=False)
     harness.step(S, peak_ma=None)
     harness.step()
-    assert harness.safety.interlock(harness.inputs) == "sensor_lost"
+    assert harness.interlock() == "sensor_lost"
     harness.run(0.5, step_ns=3 * MS)
-    assert harness.safety.interlock(harness.inputs) is None
+    assert harness.interlock() is None
 
 
 def test_current_with_the_relay_open_is_a_weld_and_takes_the_whole_cabinet():
@@ -341,7 +341,7 @@ def test_current_with_the_relay_open_is_a_weld_and_takes_the_whole_cabinet():
     trip, took_s = harness.run(1, step_ns=10 * MS, peaks_ma=(900, 890))
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.RELAY_WELDED, None, True)
     assert 0.1 < took_s < 0.2
-    assert harness.safety.interlock(harness.inputs) == "relay_welded"
+    assert harness.interlock() == "relay_welded"
 
 
 def test_meter_that_stands_still_when_its_outlet_opens_is_no_weld():
@@ -390,7 +390,7 @@ def test_voltage_out_of_band_refuses_closing(voltage_mv):
     harness = OutletHarness(closed=False)
     harness.values["voltage_mv"] = voltage_mv
     harness.step()
-    assert harness.safety.interlock(harness.inputs) == "voltage_out_of_band"
+    assert harness.interlock() == "voltage_out_of_band"
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_search_finds_a_chip_that_is_not_in_the_configuration(sim):
     inside = sim.config.hardware.inside_thermometer
     hardware = msgspec.structs.replace(sim.config.hardware, inside_thermometer=None)
     places = probe_targets(msgspec.structs.replace(sim.config, hardware=hardware))
-    sim.guard.make_prober = lambda: Prober(sim.open_bus(), Muxes(sim.open_bus(), hardware.muxes), places)
+    sim.guard._scanner._new_prober = lambda: Prober(sim.open_bus(), Muxes(sim.open_bus(), hardware.muxes), places)
     sim.guard.bus_view(scan=True)
     assert sim.run(5 * NS, until=lambda: not sim.guard.bus_view().scan.running)
     assert [(c.chip, c.address, c.mux) for c in sim.guard.bus_view().scan.found] == [("TMP102", inside, None)]

@@ -14,7 +14,9 @@ from cabinet_testing.sim_charges import charging
 
 def needed(fault: Fault, why: dict[str, int], recent_peak_ma: int, contactor_closed: bool = True) -> bool:
     relays = SimpleNamespace(has_contactor=True, contactor_closed=contactor_closed)
-    return ContactorBreak(demo_config(), relays).needed(Trip(fault, 3, 0, True, why), recent_peak_ma)
+    return ContactorBreak(demo_config(), relays, lambda outlet: False, lambda: None).needed(
+        Trip(fault, 3, 0, True, why), recent_peak_ma
+    )
 
 
 def test_short_whose_crest_the_relay_can_break_is_left_to_it():

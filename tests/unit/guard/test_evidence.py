@@ -208,7 +208,7 @@ def test_short_through_an_open_outlet_is_a_weld_during_the_weld_check_too(sim):
     """The contactor closed 20 ms ago, and the weld check has 1.5 s to go."""
     sim.world.fault(3, "welded")
     sim.world.outlets[3].relay.closed = True
-    sim.guard.switching.click_relays([5])
+    sim.guard.contactor.click_relays([5], sim.clock.monotonic_ns())
     sim.run(2 * NS, until=lambda: sim.guard.snapshot().contactor_closed)
     before = sim.world.journal.last_seq
     sim.world.fault(3, "short", amps=60, at_phase=30)  # over the limit from its first moment on

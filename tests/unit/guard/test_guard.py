@@ -244,15 +244,14 @@ def test_many_meters_that_come_back_at_once_cut_no_healthy_charge(tmp_path):
 
 def test_stall_in_the_middle_of_a_scan_opens_everything_too(sim, monkeypatch):
     charging(sim, 1, 5, 9)
-    scanner = sim.guard._scanner
-    between, calls = scanner.between, itertools.count()
+    between, calls = sim.guard._between_segments, itertools.count()
 
     def stalled() -> None:
         between()
         if next(calls) == 3:
             sim.clock.advance_ns(150 * MS)  # longer than a lease, and the heartbeat hardware waits 100 ms
 
-    monkeypatch.setattr(scanner, "between", stalled)
+    monkeypatch.setattr(sim.guard, "_between_segments", stalled)
     sim.tick()
     assert [sim.outlet(n).closed for n in (1, 5, 9)] == [False] * 3
     assert [sim.events(n)[-1].fault for n in (1, 5, 9)] == [Fault.GUARD_LATE] * 3

@@ -31,7 +31,7 @@ from cabinet.maintenance import (
     OutletMaintenance,
     RelayWear,
 )
-from cabinet.model import CABINET, EndReason, EventKind, Fault, Phase
+from cabinet.model import ABSENT, CABINET, EndReason, EventKind, Fault, Phase
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
 WHO = "console:tech"
@@ -123,7 +123,7 @@ def test_test_closing_is_refused_while_a_resident_charges_and_ends_the_charge_wh
 
 def test_forced_test_that_the_check_refuses_does_not_end_the_charge(sim):
     charging(sim, 3)
-    sim.unit(3).safety.interlock = lambda inputs: "voltage_out_of_band"
+    sim.unit(3).inputs.voltage_mv = ABSENT
     assert ask(sim, StartTestCharge, 3, 10, forced=True) == "voltage_out_of_band"
     assert sim.unit(3).has_resident
 

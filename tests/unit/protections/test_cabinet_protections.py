@@ -45,7 +45,7 @@ def test_hot_air_inside_warns_refuses_and_then_opens_everything():
     assert harness.step() is None
     assert harness.safety.newly_warning(harness.inputs) == [Fault.CABINET_HOT]
     assert harness.safety.newly_warning(harness.inputs) == [], "once"
-    assert harness.safety.interlock(harness.inputs) == "cabinet_hot"
+    assert harness.interlock() == "cabinet_hot"
     harness.inside_mc = 65_000
     trip = harness.step()
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.CABINET_HOT, None, True)
@@ -83,10 +83,10 @@ class TestFeed:
     def test_no_charge_begins_above_nine_tenths(self):
         harness = CabinetHarness({1: 900_000, 2: 900_000})
         harness.step()
-        assert harness.safety.interlock(harness.inputs) is None
+        assert harness.interlock() is None
         harness.powers_mw[2] = 900_001
         harness.step()
-        assert harness.safety.interlock(harness.inputs) == "feed_full"
+        assert harness.interlock() == "feed_full"
 
     def test_outlet_that_is_not_measured_ends_no_overload_and_counts_with_its_reserve(self):
         harness = CabinetHarness({1: 1_500_000, 2: 700_000})
@@ -97,7 +97,7 @@ class TestFeed:
         assert harness.run(3)[0].fault is Fault.FEED_OVERLOAD, "five seconds since it began"
         harness = CabinetHarness({1: 1_700_000, 2: None})
         harness.step()
-        assert harness.safety.interlock(harness.inputs) == "feed_full"
+        assert harness.interlock() == "feed_full"
 
 
 class TestSensorDisagrees:

@@ -56,9 +56,9 @@ def test_nothing_closes_until_the_voltage_has_been_back_for_a_minute():
     harness.inputs.closed = False
     harness.values["voltage_mv"] = 220_000
     harness.run(59)
-    assert harness.safety.interlock(harness.inputs) == "voltage_out_of_band"
+    assert harness.interlock() == "voltage_out_of_band"
     harness.run(2)
-    assert harness.safety.interlock(harness.inputs) is None
+    assert harness.interlock() is None
 
 
 def test_chip_that_was_reset_and_set_up_again_in_time_trips_nothing():
@@ -77,7 +77,7 @@ def test_chip_that_stays_reset_opens_its_outlet_under_its_own_name():
     assert (trip.fault, trip.latched) == (Fault.SENSOR_RESET, False)
     assert 0.1 < seconds < 0.11
     harness.inputs.closed = False
-    assert harness.safety.interlock(harness.inputs) == "sensor_lost"
+    assert harness.interlock() == "sensor_lost"
 
 
 def test_readings_that_stand_still_under_load_are_none():
@@ -195,7 +195,7 @@ class TestSecondWitnessOfAWeld:
         trip, seconds = harness.run(3, peaks_ma=[3, 5, 4])
         assert (trip.fault, trip.outlet, trip.trip_values["current_ma"]) == (Fault.RELAY_WELDED, None, 2_000)
         assert 1.0 <= seconds < 1.4, "the RMS has fallen after 0.7 s"
-        assert harness.safety.interlock(harness.inputs) == "relay_welded"
+        assert harness.interlock() == "relay_welded"
 
     def test_rms_that_falls_after_the_opening_is_no_weld(self):
         harness = self.opened(100_000)
