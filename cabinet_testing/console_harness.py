@@ -1,6 +1,8 @@
 """Console over a simulated cabinet: the real shell and guard over the simulator, in one process."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import argon2
 
@@ -61,7 +63,7 @@ class ConsoleHarness:
     """Types lines as a technician and returns the answers; live views run on the simulated cabinet's clock."""
 
     def __init__(
-        self, sim: SimCabinet, folder, name: str = "tech", audit: CommandAudit | None = None, **backends: object
+        self, sim: SimCabinet, folder: Path, name: str = "tech", audit: CommandAudit | None = None, **backends: Any
     ) -> None:
         self.sim = sim
         self.guard = SimGuardClient(sim)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done
-from cabinet.model import CABINET, Event, EventKind, Fault
+from cabinet.model import CABINET, Event, EventKind, Fault, OutletState
 from cabinet.sim import tolerances
 from cabinet.sim.tolerances import Spread
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
@@ -121,7 +121,7 @@ class FaultHarness:
         if not sim.run(60 * NS, until=lambda: all(o.refusal is None for o in self.states())):
             self.problems.append(f"does not serve again: {[(o.outlet, o.refusal) for o in self.states() if o.refusal]}")
 
-    def states(self):  # type: ignore[no-untyped-def]
+    def states(self) -> list[OutletState]:
         return self.sim.guard.snapshot().outlets
 
     # --- Checks -----------------------------------------------------------------------------------------------------

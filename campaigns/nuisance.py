@@ -138,7 +138,7 @@ class Life:
     # --- Checks ------------------------------------------------------------------------------------------------------
 
     def judge(self, event: Event) -> None:
-        guest = self.guests.get(event.outlet)
+        guest = None if event.outlet is None else self.guests.get(event.outlet)
         if event.kind in (EventKind.CLOSED, EventKind.RECOVERED, EventKind.GUARD_STARTED):
             return
         if event.kind is EventKind.LOAD_SEEN and guest is not None:
@@ -287,7 +287,8 @@ class Life:
         if not (charging := self.charging()):
             return
         number = self.chance.choice(charging)
-        self.say(f"outlet {number}: a bouncing plug of {self.guests[number].load.name}")
+        load = self.guests[number].load
+        self.say(f"outlet {number}: a bouncing plug of {load.name if load else 'no load'}")
         self.sim.world.fault(number, "hot_plug")
         self.watch(NS)
         expected = self.guests[number].expected

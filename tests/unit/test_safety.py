@@ -289,6 +289,7 @@ def test_contacts_heating_faster_than_any_charge_trip_before_the_limit():
     while trip is None and harness.values["temperature_mc"] < 75_000:
         harness.values["temperature_mc"] += 100  # 12 K/min
         trip = harness.step(500 * MS)
+    assert trip is not None
     assert trip.fault is Fault.OUTLET_HOT
     assert trip.trip_values["rise_mc_per_min"] > 8_000
     assert trip.trip_values["temperature_mc"] < 60_000
