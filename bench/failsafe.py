@@ -38,7 +38,7 @@ def once(cabinet: RealCabinet, live: Live) -> float:
     cabinet.start("guard")
     if {each["outlet"] for each in opened} != set(CODES):
         raise RuntimeError(f"failsafe came back with only {opened} open")
-    return max(each["at_ns"] for each in opened) / 1e6 - from_ms
+    return float(max(each["at_ns"] for each in opened)) / 1e6 - from_ms
 
 
 def main() -> None:

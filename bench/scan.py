@@ -85,6 +85,7 @@ def measure(outlets: int, seconds: float) -> str:
         sim.tape.rewind()
         for _ in range(VOLTAGES):
             sim.run(RECORDED_NS // VOLTAGES)
+            assert sim.guard._scanner is not None
             for segment in sim.guard._scanner.segments:  # because the guard may read the voltage from any chip
                 segment.chip.voltage_sample_mv()
         sim.play()

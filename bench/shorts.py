@@ -100,7 +100,7 @@ def _shoot(sim: SimCabinet, chance: random.Random, path: str) -> Shot:
     (wave,) = waves
     bare_ns, ceiling_ns = bare_limit_ns(mains, wave, onset_ns), wave.first_above_ns(HARD_A, onset_ns)
     return Shot(
-        path, shape, amps, load is None, (off_ns - onset_ns) / MS, onset.detail["phase_deg"],
+        path, shape, amps, load is None, (off_ns - onset_ns) / MS, float(onset.detail["phase_deg"]),
         (bare_ns - onset_ns) / MS, None if ceiling_ns is None else (ceiling_ns - onset_ns) / MS,
     )  # fmt: skip
 

@@ -5,22 +5,16 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from importlib import resources
 from pathlib import Path
 
-import argon2
 import msgspec
 
 from cabinet.clock import NS, WallTime
-from cabinet.console.accounts import ConsoleAccounts, Level
-from cabinet.console.command import Backends, CommandSpec
+from cabinet.console.command import CommandSpec
 from cabinet.console.registry import COMMANDS
-from cabinet.console.reply import Reply
-from cabinet.console.shell import Shell
 from cabinet.console.wording import wording
-from cabinet.errors import Refused
-from cabinet.link.protocol import BusView, Command, Recent, Refusal
 from cabinet.link.records import (
     AuditAnswer,
     AuditLine,
@@ -31,8 +25,7 @@ from cabinet.link.records import (
     Usage,
     UsageLine,
 )
-from cabinet.maintenance import MaintenanceState
-from cabinet.model import EndReason, Snapshot
+from cabinet.model import EndReason
 from cabinet.system.steward.protocol import (
     Answer,
     BackUp,
@@ -51,12 +44,12 @@ from cabinet.system.steward.protocol import (
 from cabinet.system.update import trial as update
 from cabinet.system.update.bundle import Manifest
 from cabinet.trips import folder as trips_folder
+from cabinet_testing.console_harness import ConsoleHarness
 from cabinet_testing.console_snapshots import FakeServiceClient
 from cabinet_testing.sim_cabinet import SimCabinet
 
 PAGE = Path(__file__).parents[1] / "docs" / "console.md"
 MARK = "<!-- from here on: python -m cabinet_testing.console_examples -->\n"
-QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 CHANGING = {  # what depends on the machine and the moment
     r"disk [0-9.]+ GB free": "disk 27.4 GB free",
     r"Linux \S+": "Linux 6.12.47+rpt-rpi-v8",
@@ -66,34 +59,6 @@ CHANGING = {  # what depends on the machine and the moment
     r"\S*/cabinet\.toml": "/etc/cabinet/cabinet.toml",
     r'paths\.state: "\S+"': 'paths.state: "/srv/cabinet"',
 }
-MAX_TEST = 100  # looks at it
-
-
-class SimGuardClient:
-    """The console's guard client, connected directly to the guard of a simulated cabinet."""
-
-    def __init__(self, sim: SimCabinet) -> None:
-        self._sim = sim
-
-    def snapshot(self) -> Snapshot:
-        return self._sim.guard.snapshot()
-
-    def bus(self, scan: bool = False) -> BusView:
-        self._sim.guard.bus_view(scan)
-        if scan:
-            self._sim.run(NS)
-        return self._sim.guard.bus_view()
-
-    def maintenance_state(self) -> MaintenanceState:
-        return self._sim.guard.maintenance_state()
-
-    def recent(self) -> Recent:
-        return Recent(self._sim.clock.monotonic_ns(), list(self._sim.guard.events.recent))
-
-    def request(self, make: Callable[[int], Command]) -> None:
-        answer = self._sim.guard.handle(make(1))
-        if isinstance(answer, Refusal):
-            raise Refused(answer.code, **answer.params)
 
 
 def records(now_ms: int) -> FakeServiceClient:
@@ -169,44 +134,23 @@ class ExampleConsole:
         source.write_bytes(resources.files("cabinet.examples").joinpath("demo.toml").read_bytes())
         paths = msgspec.structs.replace(self.sim.config.paths, state=str(folder))
         config = msgspec.structs.replace(self.sim.config, paths=paths)
-        staff = ConsoleAccounts(folder / "staff.json", self.sim.clock, QUICK)
-        staff.set_pin("tech", Level.SERVICE, "123456")
-        staff.remember("tech", language="en")
-        service = records(self.sim.clock.wall().unix_ms)
-        backends = Backends(records=service, steward=FakeSteward(), source=source)
-        self.shell = Shell(config, staff, SimGuardClient(self.sim), self.sim.clock, backends)
-        self.shell.line("tech")
-        self.shell.line("123456")
+        backends = {"records": records(self.sim.clock.wall().unix_ms), "steward": FakeSteward(), "source": source}
+        self.console = ConsoleHarness(self.sim, folder, config=config, scan_ns=NS, **backends)
 
     def show(self, plan: CommandSpec) -> str:
         """What typing the example shows, an answer to its question included."""
-        reply = self.shell.line(plan.example)
+        reply = self.console.begin(plan.example)
+        text = reply.text
         if plan.name == "update check":
-            text, reply = self._to_its_end(reply)
-            shown = f"DEMO-1> {plan.example}\n{text}"
-        else:
-            shown = f"DEMO-1> {plan.example}\n{reply.text}"
+            text, reply = self.console.follow(reply), self.console.reply
+        shown = f"DEMO-1> {plan.example}\n{text}"
         if reply.prompt.startswith("Type yes"):
-            shown += f"\n{reply.prompt}yes\n"
-            text, reply = self._to_its_end(self.shell.line("yes"))
-            shown += text
-        if not reply.prompt.startswith("DEMO-1") and self.shell.logged_in:
+            shown += f"\n{reply.prompt}yes\n{self.console.say('yes')}"
+            reply = self.console.reply
+        if not reply.prompt.startswith("DEMO-1") and self.console.shell.logged_in:
             shown += f"\n{reply.prompt}"
-            self.shell.interrupt()
+            self.console.shell.interrupt()
         return shown.rstrip()
-
-    def _to_its_end(self, reply: Reply) -> tuple[str, Reply]:
-        """What goes on by itself is let go on."""
-        texts = [reply.text]
-        for _ in range(MAX_TEST):
-            if reply.live_s is None:
-                break
-            self.sim.run(round(reply.live_s * NS))
-            again = self.shell.tick()
-            if again is not None:
-                reply = again
-                texts.append(reply.text)
-        return "\n".join(text for text in texts if text), reply
 
     def close(self) -> None:
         self.sim.close()

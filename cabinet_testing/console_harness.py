@@ -1,10 +1,13 @@
 """Console over a simulated cabinet: the real shell and guard over the simulator, in one process."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import argon2
 
 from cabinet.clock import MS, NS
+from cabinet.config import Config
 from cabinet.console.accounts import ConsoleAccounts, Level
 from cabinet.console.command import Backends
 from cabinet.console.reply import CommandAudit, Reply
@@ -22,8 +25,10 @@ ACCOUNTS = {"tech": Level.SERVICE, "night": Level.OPERATE, "guest": Level.LOOK}
 class SimGuardClient:
     """The console's guard client, connected directly to the guard of a simulated cabinet."""
 
-    def __init__(self, sim: SimCabinet) -> None:
+    def __init__(self, sim: SimCabinet, scan_ns: int = 0) -> None:
+        """`scan_ns` is the time that a search for chips is given before its answer."""
         self.sim = sim
+        self._scan_ns = scan_ns
         self.gone = False
         self.asked: list[Command] = []
 
@@ -37,7 +42,11 @@ class SimGuardClient:
 
     def bus(self, scan: bool = False) -> BusView:
         self._there()
-        return self.sim.guard.bus_view(scan)
+        view = self.sim.guard.bus_view(scan)
+        if not scan or not self._scan_ns:
+            return view
+        self.sim.run(self._scan_ns)
+        return self.sim.guard.bus_view()
 
     def recent(self) -> Recent:
         self._there()
@@ -61,17 +70,26 @@ class ConsoleHarness:
     """Types lines as a technician and returns the answers; live views run on the simulated cabinet's clock."""
 
     def __init__(
-        self, sim: SimCabinet, folder, name: str = "tech", audit: CommandAudit | None = None, **backends: object
+        self,
+        sim: SimCabinet,
+        folder: Path,
+        name: str = "tech",
+        audit: CommandAudit | None = None,
+        config: Config | None = None,
+        scan_ns: int = 0,
+        **backends: Any,
     ) -> None:
+        """Log in as `name`. `config` is the console's configuration if it differs; `scan_ns`: see `SimGuardClient`."""
         self.sim = sim
-        self.guard = SimGuardClient(sim)
+        self.guard = SimGuardClient(sim, scan_ns)
         path = folder / "staff.json"
         staff = ConsoleAccounts(path, sim.clock, CHEAP)
         for account, level in ACCOUNTS.items():
             staff.set_pin(account, level, f"pin-{account}")
             staff.remember(account, language="en")
-        self.shell = Shell(sim.config, staff, self.guard, sim.clock, Backends(**backends), audit)
+        self.shell = Shell(config or sim.config, staff, self.guard, sim.clock, Backends(**backends), audit)
         self.read: list[str] = []
+        self.reply: Reply  # the last one
         self.shell.greet()
         self.log_in(name)
 
@@ -81,7 +99,7 @@ class ConsoleHarness:
         self.say(f"pin-{name}")
 
     def say(self, line: str) -> str:
-        """The answer, with everything that follows by itself."""
+        """Type a line. Return the answer, with everything that follows by itself."""
         return self.follow(self.shell.line(line))
 
     def begin(self, line: str) -> Reply:
@@ -96,6 +114,7 @@ class ConsoleHarness:
             if again is not None:
                 reply = again
                 texts.append(reply.text)
+        self.reply = reply
         said = "\n".join(text for text in texts if text)
         self.read.append(said)
         return said

@@ -175,7 +175,9 @@ class FakeServiceClient:
         self.asked.append(asked)
         if kind not in self.answers:
             raise Refused("service_gone")
-        return self.answers[kind]
+        answer = self.answers[kind]
+        assert isinstance(answer, kind)
+        return answer
 
 
 class FakeGuardClient:

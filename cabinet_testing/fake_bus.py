@@ -5,7 +5,7 @@ is a read of three bytes from register 0x0229 of the chip at 0x38. A transaction
 """
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from smbus2 import i2c_msg
 
@@ -19,7 +19,7 @@ class Registers:
     the driver.
     """
 
-    def __init__(self, pointer_bytes: int, cells: dict[str, str | list[str]] | None = None) -> None:
+    def __init__(self, pointer_bytes: int, cells: Mapping[str, str | list[str]] | None = None) -> None:
         self._pointer_bytes = pointer_bytes
         self._pointer = ""
         self.cells: dict[str, str | list[str]] = dict(cells or {})

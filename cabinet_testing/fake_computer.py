@@ -1,6 +1,8 @@
 """A computer under the cabinet: its clock is a number, its programs are written down, its stick is a folder."""
 
 import base64
+from collections.abc import Generator, Sequence
+from pathlib import Path
 
 from nacl.signing import SigningKey
 
@@ -25,31 +27,31 @@ class FakeComputerQueries:
 
     def __init__(self) -> None:
         self.here = "0.1.0"
-        self.changed = []
+        self.changed: list[str] = []
         self.steps = 3
-        self.fails = None
+        self.fails: Exception | None = None
 
-    def version(self):
+    def version(self) -> str:
         if self.fails:
             raise self.fails
         return self.here
 
-    def architecture(self):
+    def architecture(self) -> str:
         return "arm64"
 
-    def python(self):
+    def python(self) -> str:
         return "3.11"
 
-    def installed_bytes(self):
+    def installed_bytes(self) -> int:
         return 3000
 
-    def is_newer(self, version, than):
+    def is_newer(self, version: str, than: str) -> bool:
         return version > than
 
-    def switched_off(self):
+    def switched_off(self) -> bool:
         return False
 
-    def comparing(self):
+    def comparing(self) -> Generator[None, None, Sequence[str]]:
         for _ in range(self.steps):
             yield
         return self.changed
@@ -58,7 +60,7 @@ class FakeComputerQueries:
 class FakeComputer:
     """A machine whose clock is a number and whose programs are written down."""
 
-    def __init__(self, tmp_path) -> None:
+    def __init__(self, tmp_path: Path) -> None:
         self.clock_ms = 0
         self.ran: list[list[str]] = []
         self.charging = False
@@ -84,8 +86,9 @@ class FakeComputer:
         self.context = InspectionContext(self.machine, self.system, self.records, self.keys, "this", self.clock)
         self.steward = StewardRequests(self.context, self.anybody)
 
-    def run(self, words):
-        self.ran.append(list(words))
+    def run(self, words: Sequence[str]) -> bytes:
+        words = list(words)
+        self.ran.append(words)
         if words[0] == "systemd-mount":
             self.mount(words)
         if words[:3] == ["systemctl", "--quiet", "stop"]:
@@ -94,27 +97,27 @@ class FakeComputer:
             return ADDRESSES
         return ROUTES if words[0] == "ip" else b""
 
-    def set_clock(self, ms):
+    def set_clock(self, ms: int) -> None:
         self.clock_ms = ms
 
-    def anybody(self):
+    def anybody(self) -> bool:
         if self.gone:
             raise LinkError("no guard answers")
         return self.charging
 
-    def mount(self, words):
+    def mount(self, words: Sequence[str]) -> None:
         """As the real one: what is on the stick is seen at the place it is mounted to."""
         if self.mount_fails:
             raise StewardError(f"systemd-mount: {self.mount_fails}")
-        assert words[-2:] == ["/dev/sda1", str(self.reading)]
+        assert list(words[-2:]) == ["/dev/sda1", str(self.reading)]
         self.reading.symlink_to(self.stick)
 
-    def unmount(self):
+    def unmount(self) -> None:
         if not self.reading.is_symlink():
             raise StewardError("systemctl: Unit not loaded.")
         self.reading.unlink()
 
-    def nobody_has_mounted_it(self, kind="vfat", usage="filesystem"):
+    def nobody_has_mounted_it(self, kind: str = "vfat", usage: str = "filesystem") -> None:
         self.mounts.write_text("/dev/mmcblk0p2 / ext4 rw,noatime 0 0\n")
         for name, device in (("sda", "8:0"), ("sda1", "8:1"), ("mmcblk0p1", "179:1")):
             (self.machine.blocks / name).mkdir(exist_ok=True)
@@ -123,7 +126,7 @@ class FakeComputer:
             (self.machine.udev / f"b{device}").write_text("E:ID_BUS=usb\n")
         (self.machine.udev / "b8:1").write_text(f"E:ID_FS_TYPE={kind}\nE:ID_FS_USAGE={usage}\n")
 
-    def pull_out(self):
+    def pull_out(self) -> None:
         """Its names are gone, and so is what it was mounted to."""
         self.stick.rename(self.stick.with_name("in a pocket"))
         self.reading.unlink(missing_ok=True)

@@ -348,6 +348,9 @@ class FakeService:
             yield None
             await self.changed.wait()
 
+    async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
+        raise Refused("expired")  # no login here has a second factor
+
     async def sign_in_staff(self, name: str, password: str, address: str) -> str:
         self._refuse("sign_in_staff")
         if self.passwords.get(name) != password:

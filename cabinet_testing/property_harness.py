@@ -49,7 +49,7 @@ class PropertyHarness:
     def __init__(self, harness: ServiceHarness, service: Service) -> None:
         self.harness = harness
         self.service = service
-        self.app = create_app(service, harness.config)
+        self.app: Any = create_app(service, harness.config)
         self._clients = contextlib.AsyncExitStack()
 
     async def browser(self, role: Role | None = "operator", language: str = "zh") -> Browser:

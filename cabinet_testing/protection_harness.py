@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from itertools import cycle
 from types import SimpleNamespace
+from typing import Any
 
 from cabinet.clock import ManualClock
 from cabinet.config import parse
@@ -42,7 +43,7 @@ class OutletHarness:
         self.contradicting = False  # True: values as they are set, whether a meter could measure them together or not
         self.steps = 0
 
-    def step(self, past_ns: int = 3 * MS, peak_ma: int | None = -1, phase_known: bool = True):
+    def step(self, past_ns: int = 3 * MS, peak_ma: int | None = -1, phase_known: bool = True) -> Any:
         """Move on by `past_ns` and judge; `peak_ma` None: the peak register was not read, -1: as the relay says."""
         self.steps += 1
         if peak_ma == -1:
@@ -53,9 +54,9 @@ class OutletHarness:
         from_ns, inputs.at_ns = inputs.at_ns, inputs.at_ns + past_ns
         inputs.window = None
         if peak_ma is not None:
-            halves = (from_ns // HALF, inputs.at_ns // HALF) if phase_known else (None, None)
-            crest_ns = inputs.at_ns // HALF * HALF + HALF // 2 if phase_known else None
-            inputs.window = PeakWindow(peak_ma, from_ns, inputs.at_ns, *halves, crest_ns)
+            first, last, crest_ns = from_ns // HALF, inputs.at_ns // HALF, inputs.at_ns // HALF * HALF + HALF // 2
+            phase = (first, last, crest_ns) if phase_known else (None, None, None)
+            inputs.window = PeakWindow(peak_ma, from_ns, inputs.at_ns, *phase)
             inputs.peak_valid_at_ns = inputs.at_ns
         values = self._measured()
         for name in values.keys() - self.silent:
@@ -75,7 +76,9 @@ class OutletHarness:
             return values | {"power_mw": 0, "current_ma": 0}
         return values | {"current_ma": max(values["current_ma"], values["power_mw"] * 1000 // values["voltage_mv"])}
 
-    def run(self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs):
+    def run(
+        self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs: Any
+    ) -> tuple[Any, float]:
         """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""
         start_ns = self.inputs.at_ns
         peaks = cycle(peaks_ma)
@@ -90,14 +93,14 @@ class OutletHarness:
 class CabinetHarness:
     """The cabinet; `powers_mw` by outlet, closed in the order of their numbers."""
 
-    def __init__(self, powers_mw: dict[int, int] | None = None) -> None:
+    def __init__(self, powers_mw: dict[int, int | None] | None = None) -> None:
         self.safety = CabinetSafety(CONFIG)
         self.inputs = CabinetInputs(at_ns=100 * S)
-        self.powers_mw = dict(powers_mw or {})
+        self.powers_mw: dict[int, int | None] = dict(powers_mw or {})
         self.feed_mw: int | None = None
         self.inside_mc: int | None = None
 
-    def step(self, past_ns: int = 3 * MS, peak_ma: int | None = None):
+    def step(self, past_ns: int = 3 * MS, peak_ma: int | None = None) -> Any:
         """Move on and judge; `peak_ma` is the highest peak of any outlet in that time."""
         inputs = self.inputs
         from_ns, inputs.at_ns = inputs.at_ns, inputs.at_ns + past_ns
@@ -119,7 +122,9 @@ class CabinetHarness:
         outlet.step()
         return interlock({"safety": outlet.safety, "inputs": outlet.inputs}, cabinet, PreCloseCheck.CHARGE)
 
-    def run(self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs):
+    def run(
+        self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs: Any
+    ) -> tuple[Any, float]:
         """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""
         start_ns = self.inputs.at_ns
         peaks = cycle(peaks_ma)

@@ -179,6 +179,13 @@ class ServiceHarness:
         return [rows[0][0], *(row[1] for row in rows)] if rows else []
 
 
+async def staff_token(service: Service, name: str, password: str, address: str) -> str:
+    """Sign in a member of staff without a second factor. Return the token."""
+    token = await service.accounts.sign_in_staff(name, password, address)
+    assert isinstance(token, str)
+    return token
+
+
 async def wait_until_settled(service: Service, view: SessionView) -> None:
     session = service.context.sessions.get(view.session_id)
     if session is not None:

@@ -23,7 +23,7 @@ from cabinet.service.ports import StartChoice
 from cabinet.store import second_factors
 from cabinet.store.database import Database
 from cabinet.web.site import create_app
-from cabinet_testing.service_harness import CARDS, FULL, PIN, ServiceHarness
+from cabinet_testing.service_harness import CARDS, FULL, PIN, ServiceHarness, staff_token
 from cabinet_testing.trip_recording import recording
 
 STAFF, PASSWORD = "manager", "a walk through every page"
@@ -133,13 +133,13 @@ class SiteHarness:
             await self.goes_on(SHORT_TIME_S * 4 // LOOKS, 141_000 + 240 * number)
         self.plugless = await self._begin(other, PLUGLESS)
         self.resident, self.other, _ = await self._phones()
-        self.staff = await service.accounts.sign_in_staff(STAFF, PASSWORD, "an office")
+        self.staff = await staff_token(service, STAFF, PASSWORD, "an office")
         self.import_key = await self._import()
         await self._be_careful(service)
 
     async def _be_careful(self, service: Service) -> None:
         actor = await service.property_.staff.actor(
-            await service.accounts.sign_in_staff(CAREFUL, PASSWORD, "an office"), "an office"
+            await staff_token(service, CAREFUL, PASSWORD, "an office"), "an office"
         )
         await service.property_.second_factor.begin(actor)
         row = await service.context.storage.read(lambda c: second_factors.of_staff(c, actor.staff.staff_id))

@@ -4,6 +4,7 @@ A route with a placeholder is filled with everything of its kind that the site h
 HTML (a stream, a table, a picture, the API) is no page.
 """
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -55,13 +56,17 @@ def addresses(on: SiteHarness) -> Iterator[str]:
         assert not lacking, f"{route}: say in cabinet_testing/site_map.py what {', '.join(lacking)} may be"
         for values in itertools.product(*(fillings[name] for name in names)):
             filled = dict(zip(names, map(str, values), strict=True))
-            yield re.sub(r"\{(\w+)[^}]*\}", lambda found, filled=filled: filled[found[1]], route)
+            yield re.sub(r"\{(\w+)[^}]*\}", functools.partial(_filling, filled), route)
+
+
+def _filling(values: dict[str, str], found: re.Match[str]) -> str:
+    return values[found[1]]
 
 
 def _is_page(client: httpx.Client, address: str) -> bool:
     with client.stream("GET", address) as answer:
         assert answer.status_code == 200, f"{address}: {answer.status_code}"
-        return answer.headers.get("content-type", "").startswith("text/html")
+        return bool(answer.headers.get("content-type", "").startswith("text/html"))
 
 
 def routes(app: Litestar) -> list[str]:

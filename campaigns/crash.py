@@ -148,7 +148,7 @@ class Crashes(Live):
                 if len(clicked) < 10:
                     self.problems.append(f"{name}: contactor closed after {len(clicked)} relays were tested")
             elif kind == "coil_on" and contactor_on_ns is None:
-                clicked.add(outlet)
+                clicked.add(record["outlet"])
             elif kind == "coil_on" and record["at_ns"] - (contactor_on_ns or 0) < SETTLE_NS:
                 self.problems.append(f"{name}: outlet {outlet} closed before the weld check was over")
 

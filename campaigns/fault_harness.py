@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done
-from cabinet.model import CABINET, Event, EventKind, Fault
-from cabinet.sim import tolerances
+from cabinet.model import CABINET, Event, EventKind, Fault, OutletState
+from cabinet_testing import sim_tolerances
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_tolerances import Spread
 
@@ -43,7 +43,7 @@ class FaultHarness:
         self.sim = SimCabinet(state or Path(self._folder.name), demo_config(changes), seed=chance.getrandbits(32))
         self.outlets = sorted(self.sim.world.outlets)
         if spread is not None:
-            tolerances.draw(self.sim.world, chance, spread)
+            sim_tolerances.draw(self.sim.world, chance, spread)
         assert self.sim.run(4 * NS, until=lambda: self.sim.outlet(1).refusal is None)
         self.problems: list[str] = []
         self.times_ms: list[float] = []
@@ -121,7 +121,7 @@ class FaultHarness:
         if not sim.run(60 * NS, until=lambda: all(o.refusal is None for o in self.states())):
             self.problems.append(f"does not serve again: {[(o.outlet, o.refusal) for o in self.states() if o.refusal]}")
 
-    def states(self):  # type: ignore[no-untyped-def]
+    def states(self) -> list[OutletState]:
         return self.sim.guard.snapshot().outlets
 
     # --- Checks -----------------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def relay_welded(harness: FaultHarness) -> None:
     victim = charging[0]
     harness.sim.world.fault(victim, "welded")
     within_s = 0.2 + 0.05
-    harness.provoke(Fault.RELAY_WELDED, within_s, lambda: harness.sim.stop(victim), set(charging[1:]) | {victim}, True)
+    harness.provoke(Fault.RELAY_WELDED, within_s, lambda: harness.sim.stop(victim), {*charging[1:], victim}, True)
 
 
 def relay_stuck_open(harness: FaultHarness) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done
 from cabinet.model import EventKind
-from cabinet.sim import tolerances
 from cabinet.sim.batteries import KINDS
 from cabinet.sim.chargers import Charger, random_charger
+from cabinet_testing import sim_tolerances
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_tolerances import SUITED
 from campaigns.runner import Campaign, Outcome, main
@@ -107,7 +107,7 @@ def scenario(seed: int, verbose: bool) -> Outcome:
 
 def _moves(sim: SimCabinet, chance: random.Random, say: Say) -> tuple[tuple[str, ...], int]:
     """Run the moves. Return the problems and the number of inrushes."""
-    tolerances.draw(sim.world, chance, SUITED)
+    sim_tolerances.draw(sim.world, chance, SUITED)
     sim.world.set_mains(volts=chance.uniform(198, 242), frequency_hz=chance.uniform(49, 51))
     for outlet in OUTLETS:
         made_up = chance.random() < 0.7  # half of these have a capacitor with a physical charging model

@@ -7,11 +7,15 @@ import subprocess
 import sys
 import time
 
-from cabinet.safety import CABINET_PROTECTIONS, PROTECTIONS
+from cabinet.protections.table import CABINET_PROTECTIONS, PROTECTIONS
 from campaigns.disable import WITNESSES
 from campaigns.runner import commit, duration, machine
 
-TESTS = ("tests/unit/test_safety.py", "tests/unit/protections", "tests/unit/guard/test_cabinet_faults.py")
+TESTS: tuple[str, ...] = (
+    "tests/unit/test_safety.py",
+    "tests/unit/protections",
+    "tests/unit/guard/test_cabinet_faults.py",
+)
 PROTECTION_NAMES = [kind.fault.value for kind in (*PROTECTIONS, *CABINET_PROTECTIONS)]  # type: ignore[attr-defined]
 NAMES = [*PROTECTION_NAMES, *WITNESSES]
 _FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)

@@ -18,10 +18,10 @@ from pathlib import Path
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done, Energise, Refusal
 from cabinet.model import ChargeLimits, EndReason, Event, EventKind, Fault, MeterCount
-from cabinet.sim import tolerances
 from cabinet.sim.batteries import HEALTHY
 from cabinet.sim.chargers import Charger, random_charger
 from cabinet.sim.loads import Load
+from cabinet_testing import sim_tolerances
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_habits import Habit, HabitLoad, random_habit
 from cabinet_testing.sim_tolerances import SUITED
@@ -69,7 +69,7 @@ class Life:
         self.chance = chance
         self.verbose = verbose
         self.sim = SimCabinet(folder, demo_config(NO_HEARTBEAT), seed=chance.getrandbits(32))
-        tolerances.draw(self.sim.world, chance, SUITED)
+        sim_tolerances.draw(self.sim.world, chance, SUITED)
         self.sim.world.ambient_c = chance.uniform(-10, 45)
         self.sim.boot()  # start at this temperature: a jump of the air at all thermometers is not weather
         self.guests: dict[int, Guest] = {}
@@ -138,7 +138,7 @@ class Life:
     # --- Checks ------------------------------------------------------------------------------------------------------
 
     def judge(self, event: Event) -> None:
-        guest = self.guests.get(event.outlet)
+        guest = None if event.outlet is None else self.guests.get(event.outlet)
         if event.kind in (EventKind.CLOSED, EventKind.RECOVERED, EventKind.GUARD_STARTED):
             return
         if event.kind is EventKind.LOAD_SEEN and guest is not None:
@@ -287,7 +287,8 @@ class Life:
         if not (charging := self.charging()):
             return
         number = self.chance.choice(charging)
-        self.say(f"outlet {number}: a bouncing plug of {self.guests[number].load.name}")
+        load = self.guests[number].load
+        self.say(f"outlet {number}: a bouncing plug of {load.name if load else 'no load'}")
         self.sim.world.fault(number, "hot_plug")
         self.watch(NS)
         expected = self.guests[number].expected

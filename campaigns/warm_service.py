@@ -18,7 +18,7 @@ from typing import Any
 
 from cabinet.clock import NS, SystemClock
 from cabinet.errors import Refused
-from cabinet.link.protocol import VERSION, BusView, Command, Done, Refusal, ScanView, Welcome
+from cabinet.link.protocol import VERSION, Acknowledge, BusView, Command, Done, Refusal, ScanView, Welcome
 from cabinet.link.server import EventLog, LinkServer
 from cabinet.model import EndReason, Event
 from cabinet_testing.fake_guard import FakeGuard
@@ -80,6 +80,7 @@ class FakeGuardServer:
                 self.guard.end(outlet, reason)
 
     def _obey(self, command: Command) -> Done | Refusal:
+        assert not isinstance(command, Acknowledge), "the link's server handles it"
         try:
             self.guard.obey(command)
         except Refused as refused:

@@ -23,7 +23,7 @@ def courses(tmp_path_factory):
         sim.plug(outlet, load, 40)
         assert isinstance(sim.start(outlet), Done)
     sim.run(4 * NS)
-    powers = {outlet: [] for outlet in loads}
+    powers: dict[int, list[float]] = {outlet: [] for outlet in loads}
     while not all(sim.ended(outlet) for outlet in loads):
         sim.stride(STEP_NS, STEP_NS)
         for outlet in loads:

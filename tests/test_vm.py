@@ -9,6 +9,7 @@ from cabinet.config import parse
 from vm import report
 from vm.__main__ import ORDER, module_of
 from vm.harness import Failed, Figure, VmHarness
+from vm.machine import Machine
 from vm.scenarios.power_cut import COMING_BACK, IN_CHARGE, Cut, in_charge
 
 ROOT = Path(__file__).parents[1]
@@ -38,12 +39,13 @@ def test_guard_of_the_bench_waits_for_its_hardware_by_the_benchs_units_only():
     assert "cabinet-guard.service" in unit["Unit"]["Before"]
 
 
-class Off:
-    """No machine."""
+def off() -> Machine:
+    """Return a machine that was never started."""
+    return Machine.__new__(Machine)
 
 
 def test_what_is_not_as_promised_is_a_failure():
-    harness = VmHarness(Off(), Off, seed=1)
+    harness = VmHarness(off(), off, seed=1)
     harness.shows("the sky is blue", True)
     with pytest.raises(Failed, match="not so: pigs fly"):
         harness.shows("pigs fly", False)
@@ -51,7 +53,7 @@ def test_what_is_not_as_promised_is_a_failure():
 
 
 def test_figure_above_its_bar_is_a_failure_and_is_reported():
-    harness = VmHarness(Off(), Off, seed=1)
+    harness = VmHarness(off(), off, seed=1)
     harness.measured("a", 1.0, "s", 2.0)
     with pytest.raises(Failed, match="at most 2"):
         harness.measured("b", 3.0, "s", 2.0)

@@ -169,11 +169,11 @@ def put_bench_on(rootfs: Path) -> None:
         elif path.name != "init":
             shutil.copy(path, bench)
     text = (HERE / "guest/cabinet.toml").read_text()
-    for name, bus, pins, folder in (
+    for name, bus, pins, run_folder in (
         ("sim.toml", "sim", "sim", "/run/bench"),
         ("cabinet.toml", "/dev/i2c-1", "lgpio", "/run/cabinet"),
     ):
-        (bench / name).write_text(text.replace("@BUS@", bus).replace("@PINS@", pins).replace("@RUN@", folder))
+        (bench / name).write_text(text.replace("@BUS@", bus).replace("@PINS@", pins).replace("@RUN@", run_folder))
     (rootfs / "etc/fstab").write_text("/dev/vda / ext4 defaults,noatime,errors=remount-ro 0 1\n")  # as Raspberry Pi OS
     (rootfs / "etc/hostname").write_text("cabinet-vm\n")
     for unit in ("getty@tty1.service", "serial-getty@ttyS0.service", "apt-daily.timer", "apt-daily-upgrade.timer",
@@ -218,7 +218,7 @@ def initial_disk() -> Path:
 def make_disk(folder: Path | None, disk: Path, mib: int) -> None:
     """Make a disk with the content of `folder`. As on a used card, the kernel has no inode tables to initialise."""
     disk.unlink(missing_ok=True)
-    content = [] if folder is None else ["-d", folder]
+    content: list[str | Path] = [] if folder is None else ["-d", folder]
     run("mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", *content, disk, f"{mib}M")
 
 

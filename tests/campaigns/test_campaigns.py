@@ -28,6 +28,7 @@ from campaigns import (
     stuck,
 )
 from campaigns.disable import WITNESSES, blind, take_away
+from campaigns.fault_harness import FaultHarness
 from campaigns.mutations import PROTECTION_NAMES
 from campaigns.runner import attempt, fresh_seed, replay, seeds
 
@@ -161,7 +162,7 @@ class Blind:
 
     def __init__(self, cell, monkeypatch) -> None:
         monkeypatch.setattr(safety, "PROTECTIONS", tuple(blind(kind) for kind in safety.PROTECTIONS))
-        self.harness = stuck.FaultHarness(random.Random(4), lambda text: None, stuck._small(cell), stuck.SPREAD)
+        self.harness = FaultHarness(random.Random(4), lambda text: None, stuck._small(cell), stuck.SPREAD)
         self.trial = stuck.Trial(cell, self.harness)
 
 

@@ -113,7 +113,7 @@ def test_everything_it_prints_is_true_and_ctrl_c_ends_it_in_order(tmp_path):
         assert httpx.get(resident).status_code == 200
         option, header, address = curl
         assert option == "-H"
-        assert httpx.get(address, headers=[header.split(": ")]).status_code == 200
+        assert httpx.get(address, headers=dict([header.split(": ")])).status_code == 200
         assert may_read(page, name, password)
         assert Path(device).is_char_device()
         assert plug[-4:] == ["sim", "plug", "3", "demo"]

@@ -7,11 +7,11 @@ import random
 import pytest
 
 from cabinet.clock import MS
-from cabinet.sim import tolerances
 from cabinet.sim.catalogue import make_load
 from cabinet.sim.parts import BREAKER, RELAY
 from cabinet.sim.transient import Magnetising
 from cabinet.sim.waveform import RESISTIVE, Harmonic, Mains, steady
+from cabinet_testing import sim_tolerances
 from cabinet_testing.sim_hardware import FULL_A, MeterChip, SimHardware
 
 RSTIAPEAK, RSTIBPEAK, IRMSA, IRMSB, BWATT, VRMS, VPEAK = 0x229, 0x22B, 0x21A, 0x21B, 0x213, 0x21C, 0x226
@@ -291,7 +291,7 @@ def test_a_sparse_arc_strikes_in_eight_of_fifty_half_cycles(cabinet: SimHardware
 def test_a_drawn_cabinet_is_another_each_time_the_same_for_one_seed_and_keeps_its_parts_when_cleared() -> None:
     def parts(seed: int) -> tuple[object, ...]:
         cabinet = SimHardware(noise=True)
-        tolerances.draw(cabinet.world, random.Random(seed))
+        sim_tolerances.draw(cabinet.world, random.Random(seed))
         world = cabinet.world
         before = (
             [outlet.part for outlet in world.outlets.values()],

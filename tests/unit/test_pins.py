@@ -1,5 +1,7 @@
 """A PIN that is tried first is refused when it is set."""
 
+import secrets
+
 import pytest
 
 from cabinet import pins
@@ -21,5 +23,5 @@ def test_any_other_of_six_to_twelve_digits_may(pin: str) -> None:
 
 def test_random_pins_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter([111111, 123456, 7, 471108])
-    monkeypatch.setattr(pins.secrets, "randbelow", lambda _: next(drawn))
+    monkeypatch.setattr(secrets, "randbelow", lambda _: next(drawn))
     assert [pins.random_pin(), pins.random_pin()] == ["000007", "471108"]

@@ -13,8 +13,8 @@ from cabinet.config import parse
 from cabinet.config.reference import example
 from cabinet.model import ABSENT, Fault, Quality, Reading, Trip
 from cabinet.protections.outlet_hot import plausible
-from cabinet.protections.table import ALL
-from cabinet.safety import CABINET_PROTECTIONS, PROTECTIONS, OutletSafety
+from cabinet.protections.table import ALL, CABINET_PROTECTIONS, PROTECTIONS
+from cabinet.safety import OutletSafety
 from cabinet.sections import Section, in_milli_units
 from cabinet_testing.protection_harness import HALF, MS, OutletHarness, S
 
@@ -288,6 +288,7 @@ def test_contacts_heating_faster_than_any_charge_trip_before_the_limit():
     while trip is None and harness.values["temperature_mc"] < 75_000:
         harness.values["temperature_mc"] += 100  # 12 K/min
         trip = harness.step(500 * MS)
+    assert trip is not None
     assert trip.fault is Fault.OUTLET_HOT
     assert trip.trip_values["rise_mc_per_min"] > 8_000
     assert trip.trip_values["temperature_mc"] < 60_000

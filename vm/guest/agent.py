@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PORT = "/dev/virtio-ports/agent"
 
@@ -28,7 +28,7 @@ def send(port: BinaryIO, data: bytes) -> None:
         data = data[port.write(data) :]
 
 
-def done(asked: dict) -> dict:
+def done(asked: dict[str, Any]) -> dict[str, object]:
     if asked.get("hello"):
         return {"up": True}
     try:

@@ -19,8 +19,8 @@ def main() -> None:
         value.parent.mkdir(parents=True, exist_ok=True)
         value.write_text("0\n")
     with SimControl(Path("/run/cabinet/sim-control.sock")) as control:
-        for line in PLUGGED.read_text().splitlines() if PLUGGED.exists() else []:
-            outlet, load, charge = line.split()
+        for plugged in PLUGGED.read_text().splitlines() if PLUGGED.exists() else []:
+            outlet, load, charge = plugged.split()
             control.plug(int(outlet), load, float(charge))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])

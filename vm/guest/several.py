@@ -10,6 +10,7 @@ from cabinet.main import main
 
 def ran(command: str) -> dict[str, object]:
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)  # exports write bytes
+    status: object
     try:
         with contextlib.redirect_stdout(out):
             status = main(command.split())

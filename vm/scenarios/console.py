@@ -5,6 +5,7 @@ import socket
 import time
 
 from vm.harness import VmHarness
+from vm.machine import Machine
 
 PROMISE = "the console on the serial port takes a login and shows the outlets"
 BEFORE = "charging"
@@ -16,6 +17,7 @@ def run(harness: VmHarness) -> None:
     found = re.search(r"PIN (\d+)", harness.run(new_pin))
     harness.shows("a PIN is made by the command line", found)
     assert found is not None
+    assert isinstance(harness.machine, Machine)
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(str(harness.machine.console_path))
         line.settimeout(5)

@@ -49,4 +49,4 @@ def _short(harness: VmHarness, number: int) -> float:
     low_ns = min(at for at, line, high in harness.lines() if line == RELAYS[1] and not high and at > onset_ns)
     harness.run("cabinet sim clear 1 --config /opt/bench/sim.toml")
     harness.shows_once("latched: it stays open", harness.ok(f"sleep 1; ! {harness.closed(1)}"))
-    return (low_ns - onset_ns) / 1e6
+    return float(low_ns - onset_ns) / 1e6

@@ -44,7 +44,7 @@ def write(config: Config, name: str, text: str) -> Path:
 def test_everything_in_a_file_is_in_the_tariff(config: Config) -> None:
     posted = tariff_files.load_file(write(config, "a.toml", SPRING))
     tariff = posted.tariff
-    assert (posted.outlets, posted.groups) == ({1, 2}, {"staff"})
+    assert (posted.outlets, posted.groups) == (frozenset({1, 2}), frozenset({"staff"}))
     assert posted.fits(1, "staff", posted.until_day)
     assert posted.until_day - posted.from_day == 91
     assert (tariff.version, tariff.time_step_s, tariff.priced_kwh, tariff.service_fen) == ("spring", 1800, 100, 3050)

@@ -8,12 +8,13 @@ from cabinet.config.reference import example
 from cabinet.console.accounts import ConsoleAccounts
 from cabinet.console.shell import Shell
 from cabinet.errors import ConfigErrors
+from cabinet_testing.console_snapshots import FakeGuardClient, snapshot
 
 
 def test_new_cabinet_says_so_before_anybody_logs_in(tmp_path):
     clock = ManualClock()
     config = load_or_commission(tmp_path / "cabinet.toml")
-    shell = Shell(config, ConsoleAccounts(tmp_path / "staff.json", clock), None, clock)
+    shell = Shell(config, ConsoleAccounts(tmp_path / "staff.json", clock), FakeGuardClient(snapshot()), clock)
     assert "尚未配置 (NEW)" in shell.greet().text
 
 

@@ -129,7 +129,8 @@ def test_first_pin_is_never_in_a_service_managers_log(config):
     finally:
         console.kill()
         console.wait()
-        console.stdout.close()
+        if console.stdout is not None:
+            console.stdout.close()
     assert staff(config).names() == []
 
 

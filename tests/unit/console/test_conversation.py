@@ -4,6 +4,7 @@ import gc
 import random
 import re
 import tracemalloc
+from typing import Literal
 
 import argon2
 import msgspec
@@ -28,7 +29,7 @@ QUICK = 20_000  # random bytes in a quick test; the campaign sends a million
 class Line:
     """A console and what a person sees of it."""
 
-    def __init__(self, folder, language: str = "en", terminal: str = "plain") -> None:
+    def __init__(self, folder, language: str = "en", terminal: Literal["auto", "plain", "full"] = "plain") -> None:
         self.clock = ManualClock()
         self.guard = FakeGuardClient(snapshot(CHARGING, SHORTED))
         self.staff = ConsoleAccounts(folder / "staff.json", self.clock, CHEAP)

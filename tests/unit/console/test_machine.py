@@ -1,6 +1,7 @@
 """The computer under the cabinet, from the console: asked of the steward, never of a shell."""
 
 from importlib import resources
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,7 +32,7 @@ class FakeSteward:
     """Answers what it was given, and keeps what it was asked."""
 
     def __init__(self) -> None:
-        self.asked = []
+        self.asked: list[Any] = []
         self.fails = ""
         self.waits = False
 

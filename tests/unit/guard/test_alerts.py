@@ -124,11 +124,11 @@ def test_alert_of_an_inrush_that_nobody_looked_at_in_time_does_not_silence_the_l
     [(0, 0), (3 * MS, 3 * MS), (NS, 0), (-5 * MS, 0)],
     ids=["at once", "late", "by a clock that is behind", "by a clock that is ahead"],
 )
-def test_edge_is_from_when_the_line_fell_and_not_from_when_it_was_told(stamped_before_ns, taken_before_ns):
+def test_edge_is_from_when_the_line_fell_and_not_from_when_it_was_told(monkeypatch, stamped_before_ns, taken_before_ns):
     clock = ManualClock(100 * NS)
     world = World(clock, 400_000, 230.0, 50.0, 20.0, seed=1, fault_table=FaultTable(FAULTS))
     told = {}
-    world.lines.watch = lambda number, on_edge: told.update({number: on_edge})
+    monkeypatch.setattr(world.lines, "watch", lambda number, on_edge: told.update({number: on_edge}))
     world.lines.wire(5, level=True)
     lines = AlertLines({3: 5}, [], SimPinFactory(world), clock)
     try:

@@ -1,6 +1,7 @@
 """What the guard tells of its bus: registers as read, failures counted, chips found that nobody expects."""
 
 import errno
+from typing import Any
 
 import msgspec
 import pytest
@@ -95,7 +96,8 @@ def test_hanging_bus_ends_the_search():
         def read_byte(self, address):
             raise OSError(errno.ETIMEDOUT, "timed out")
 
-    prober = Prober(HangingBus(), Muxes(HangingBus(), []), [ProbeTarget("TMP102", 0x49), ProbeTarget("TMP102", 0x4A)])
+    bus: Any = HangingBus()
+    prober = Prober(bus, Muxes(bus, []), [ProbeTarget("TMP102", 0x49), ProbeTarget("TMP102", 0x4A)])
     assert prober.step()
     assert prober.done
     assert "ETIMEDOUT" in prober.view().stopped_by

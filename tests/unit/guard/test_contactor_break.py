@@ -1,6 +1,7 @@
 """Which currents a relay may break by itself."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from cabinet_testing.sim_charges import charging
 
 
 def needed(fault: Fault, why: dict[str, int], recent_peak_ma: int, contactor_closed: bool = True) -> bool:
-    relays = SimpleNamespace(has_contactor=True, contactor_closed=contactor_closed)
+    relays: Any = SimpleNamespace(has_contactor=True, contactor_closed=contactor_closed)
     return ContactorBreak(demo_config(), relays, lambda outlet: False, lambda: None).needed(
         Trip(fault, 3, 0, True, why), recent_peak_ma
     )

@@ -326,7 +326,9 @@ def test_weld_that_no_contactor_can_end_lets_nothing_else_start(tmp_path):
     sim.world.fault(3, "welded")
     sim.stop(3)
     assert sim.run(NS, until=lambda: sim.outlet(3).fault is Fault.RELAY_WELDED)
-    assert sim.start(5).code == "relay_welded"
+    refused = sim.start(5)
+    assert isinstance(refused, Refusal)
+    assert refused.code == "relay_welded"
 
 
 def test_cabinet_without_contactor_and_heartbeat_works_too(tmp_path):

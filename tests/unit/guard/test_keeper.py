@@ -1,5 +1,6 @@
 """Promises of the keeper that need no cabinet; whole lives and deaths of guards are in tests/e2e/test_killed.py."""
 
+import functools
 import os
 import signal
 from importlib import resources
@@ -38,9 +39,14 @@ def test_bus_that_hangs_does_not_hold_the_keeper(keeper, monkeypatch):
     os.close(reader)
 
 
+def _note(opened: list[bool]) -> bool:
+    opened.append(True)
+    return True
+
+
 def test_keeper_that_cannot_fork_opens_by_itself(keeper, monkeypatch):
     opened: list[bool] = []
-    monkeypatch.setattr(keeper, "_open_here", lambda: opened.append(True) or True)
+    monkeypatch.setattr(keeper, "_open_here", functools.partial(_note, opened))
     monkeypatch.setattr(os, "fork", no_more_processes)
     assert keeper._open_all()
     assert opened == [True]

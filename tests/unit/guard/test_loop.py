@@ -5,6 +5,7 @@ import gc
 import os
 import selectors
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,8 @@ class Guard:
     """Ten ticks of ten milliseconds; something happens in the seventh."""
 
     def __init__(self, clock: ManualClock) -> None:
-        self.clock, self.units, self.events, self.ticks = clock, [], EventLog("run"), 0
+        self.clock, self.events, self.ticks = clock, EventLog("run"), 0
+        self.units: list[object] = []
         self.loop: Loop | None = None
 
     def tick(self, late_ns: int) -> None:
@@ -28,6 +30,7 @@ class Guard:
         if self.ticks == 7:
             self.events.add(Event("", 0, self.clock.monotonic_ns(), EventKind.TRIPPED))
         if self.ticks == 10:
+            assert self.loop is not None
             self.loop.stop()
 
     watching = False
@@ -79,8 +82,8 @@ def test_event_is_followed_by_a_snapshot_at_once(collector):
     guard = Guard(clock)
     server = Server(guard)
     with open(os.devnull, "wb") as beats, selectors.DefaultSelector() as nothing:
-        alerts = SimpleNamespace(wake_fd=nothing.fileno())
-        guard.loop = Loop(demo_config(), guard, alerts, server, clock, beats.fileno())
+        fakes: dict[str, Any] = {"guard": guard, "alerts": SimpleNamespace(wake_fd=nothing.fileno()), "server": server}
+        guard.loop = Loop(demo_config(), clock=clock, beat_fd=beats.fileno(), **fakes)
         guard.loop.run()
     assert server.said == ["snapshot of tick 1", "event in tick 7", "snapshot of tick 7"]
 

@@ -425,7 +425,7 @@ def mean_mw(sim: SimCabinet) -> float:
     values = []
     for _ in range(20):
         sim.run(100 * MS)
-        values.append(sim.outlet(3).power_mw.value)
+        values.append(sim.outlet(3).power_mw.value or 0)
     return sum(values) / len(values)
 
 

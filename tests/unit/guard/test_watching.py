@@ -52,4 +52,5 @@ def test_forty_outlets_have_a_mains_phase(tmp_path):
     """One voltage a scan would not do: theirs takes longer than the half of a half-cycle."""
     sim = SimCabinet(tmp_path, cabinet_of(40))
     sim.run(NS)
+    assert sim.guard._scanner is not None
     assert sim.guard._scanner.phase.crest_ns(sim.clock.monotonic_ns()) is not None

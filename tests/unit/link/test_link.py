@@ -264,13 +264,13 @@ ME, OTHER = os.geteuid(), 4242  # a user that runs nothing here
 
 
 @pytest.fixture
-def as_user(tmp_path):
+def as_user(tmp_path, monkeypatch):
     """A guard that runs as another user than this test, which has the roles given."""
     served: list[ServedGuard] = []
 
     def serve(*roles: Role) -> ServedGuard:
         accounts = Accounts(OTHER, {})
-        accounts.roles = lambda uid: frozenset(roles) if uid == ME else frozenset()
+        monkeypatch.setattr(accounts, "roles", lambda uid: frozenset(roles) if uid == ME else frozenset())
         served.append(ServedGuard(tmp_path, accounts))
         return served[-1]
 

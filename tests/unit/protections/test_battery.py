@@ -6,7 +6,7 @@ import random
 import pytest
 
 from cabinet.model import Fault
-from cabinet.sim import habits
+from cabinet_testing import sim_habits as habits
 from cabinet_testing.protection_harness import OutletHarness
 
 HOUR = 3600.0

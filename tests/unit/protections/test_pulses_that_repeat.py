@@ -34,7 +34,7 @@ def found_ms(amps: Amps, look_ms: float = 0.25, detector: type[ShortCircuit] = S
     return None
 
 
-def _window(peak_ma: int, from_ns: int, to_ns: int):  # type: ignore[no-untyped-def]
+def _window(peak_ma: int, from_ns: int, to_ns: int):
     from cabinet.protections.inputs import PeakWindow
 
     return PeakWindow(peak_ma, from_ns, to_ns, from_ns // HALF, to_ns // HALF, to_ns // HALF * HALF + HALF // 2)
@@ -140,7 +140,7 @@ def test_short_behind_a_bouncing_plug_is_found_within_a_cycle_of_its_last_contac
 class EveryPulseCounts(ShortCircuit):
     """As it was before iron and bounces were told apart."""
 
-    def _harmless(self, run, before):  # type: ignore[no-untyped-def]
+    def _harmless(self, run, before):
         return False
 
 

@@ -240,8 +240,8 @@ def test_help_shows_examples(command: str, capsys: pytest.CaptureFixture[str]) -
 def test_closing_of_a_month_is_listed_and_proves_the_log(
     cabinet: Cabinet, with_two_charges: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cabinet.commands.usage.SystemClock", lambda: now)
     now = ManualClock(unix_ms=NOON_MS + 10 * 86_400_000, trusted=False)
+    monkeypatch.setattr("cabinet.commands.usage.SystemClock", lambda: now)
 
     async def next_month() -> None:
         harness = ServiceHarness(tmp_path)

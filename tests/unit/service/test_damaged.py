@@ -58,10 +58,10 @@ class Failing(sqlite3.Connection):
 
     damaged = False
 
-    def execute(self, *args):  # type: ignore[no-untyped-def]
+    def execute(self, *args):
         if Failing.damaged and not str(args[0]).startswith(("PRAGMA", "ROLLBACK")):
             error = sqlite3.DatabaseError("database disk image is malformed")
-            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT  # type: ignore[misc]
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise error
         return super().execute("SELECT 0") if args[0] == "PRAGMA synchronous = FULL" else super().execute(*args)
 

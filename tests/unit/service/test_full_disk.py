@@ -181,7 +181,7 @@ def refusing(code: int, message: str) -> type[sqlite3.Connection]:
         def execute(self, *args: Any) -> sqlite3.Cursor:
             if Refusing.stands and not str(args[0]).startswith(("SELECT", "ROLLBACK", "PRAGMA busy", "PRAGMA foreign")):
                 error = sqlite3.OperationalError(message)
-                error.sqlite_errorcode = code  # type: ignore[misc]
+                error.sqlite_errorcode = code
                 raise error
             return super().execute(*args)
 

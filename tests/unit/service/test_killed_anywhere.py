@@ -7,6 +7,7 @@ than the guard delivered, and for no less but what one checkpoint may cost.
 
 import asyncio
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -122,12 +123,12 @@ def test_killed_at_every_point_of_a_session(
             point += 1
             harness = ServiceHarness(tmp_path / str(point))
             first = Fuse(point)
-            await life(harness, first, lambda service, harness=harness: charge_to_full(harness, service))
+            await life(harness, first, functools.partial(charge_to_full, harness))
             if first.points < point:
                 return point
             disaster(harness)
             second = Fuse(1 + point * 7 % 23)  # and again, somewhere in what comes after
-            await life(harness, second, lambda service, harness=harness: afterwards(harness, service))
+            await life(harness, second, functools.partial(afterwards, harness))
             async with harness.running() as service:
                 await afterwards(harness, service)
             check(harness, point, lost_s)

@@ -1,5 +1,7 @@
 """Slices: what was counted finds its band and its period, whatever the clocks do meanwhile."""
 
+from typing import Any
+
 import pytest
 
 from cabinet.billing.tariff import Band, Period, Tariff, Use, no_use
@@ -26,7 +28,7 @@ def at(unix_s: float, *, trusted: bool = True, boot: str = "boot-1", wall_s: flo
     return Moment(boot, int((unix_s - NOON_S + 100_000) * NS), int(wall * 1000), trusted)
 
 
-def meter(start_s: float, **how: bool) -> SessionMeter:
+def meter(start_s: float, **how: Any) -> SessionMeter:
     return SessionMeter(TARIFF, SiteTime("Asia/Shanghai"), no_use(TARIFF), MeterCount(), at(start_s, **how))
 
 

@@ -244,7 +244,8 @@ def test_a_browser_that_goes_away_while_money_is_held_leaves_a_whole_session(
             def gone_meanwhile(work: Callable[[sqlite3.Connection], object]) -> Callable[[sqlite3.Connection], object]:
                 def slow(connection: sqlite3.Connection) -> object:
                     cancelled = threading.Event()
-                    loop.call_soon_threadsafe(lambda: (starting.cancel(), cancelled.set()))
+                    loop.call_soon_threadsafe(starting.cancel)
+                    loop.call_soon_threadsafe(cancelled.set)
                     assert cancelled.wait(5)
                     return work(connection)
 

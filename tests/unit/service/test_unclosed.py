@@ -47,14 +47,16 @@ def test_month_without_a_synchronised_clock_says_so_until_it_is_closed(tmp_path,
         harness.clock.set_wall(JUNE_MS, trusted=False)
         for _ in range(3):
             await service.housekeeping.close_month()
-        assert service.context.unclosed == Unclosed("2026-05", "clock")
+        unclosed = [service.context.unclosed]
         service.housekeeping.publish_status()
         assert said(harness) == ("2026-05", "clock")
         assert caplog.text.count("usage log: 2026-05 is not closed: the clock is not synchronised") == 1
         harness.clock.set_wall(JUNE_MS, trusted=True)
         await service.housekeeping.close_month()
         service.housekeeping.publish_status()
-        assert (service.context.unclosed, said(harness)) == (None, None)
+        unclosed.append(service.context.unclosed)
+        assert unclosed == [Unclosed("2026-05", "clock"), None]
+        assert said(harness) is None
 
     told(tmp_path, story)
 

@@ -48,7 +48,7 @@ def read_codes(document: bytes) -> list[list[tuple[str, float]]]:
         rows = memoryview(bytes(bitmap.buffer))
         packed = b"".join(rows[y * bitmap.stride :][: bitmap.width] for y in range(bitmap.height))
         image = memoryview(packed).cast("B", (bitmap.height, bitmap.width))
-        found = zxingcpp.read_barcodes(image, formats=zxingcpp.BarcodeFormat.QRCode)
+        found = zxingcpp.read_barcodes(image, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
         pages.append([(code.text, code.position.top_left.y / DPI * 25.4) for code in found])
     return pages
 

@@ -6,9 +6,9 @@ the browser begin anew for each test.
 
 from collections.abc import Iterator
 from importlib import resources
+from typing import Any
 
 import pytest
-from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet.config import check
@@ -23,7 +23,7 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="session")
-def long_lived(config: Config) -> Iterator[tuple[FakeService, TestClient[Litestar]]]:
+def long_lived(config: Config) -> Iterator[tuple[FakeService, TestClient[Any]]]:
     service = FakeService()
     with TestClient(create_app(service, config), raise_server_exceptions=False) as client:
         client.follow_redirects = False
@@ -32,14 +32,14 @@ def long_lived(config: Config) -> Iterator[tuple[FakeService, TestClient[Litesta
 
 
 @pytest.fixture
-def service(long_lived: tuple[FakeService, TestClient[Litestar]]) -> FakeService:
+def service(long_lived: tuple[FakeService, TestClient[Any]]) -> FakeService:
     service, _ = long_lived
     service.begin_anew()
     return service
 
 
 @pytest.fixture
-def client(long_lived: tuple[FakeService, TestClient[Litestar]], service: FakeService) -> TestClient[Litestar]:
+def client(long_lived: tuple[FakeService, TestClient[Any]], service: FakeService) -> TestClient[Any]:
     """A browser that nobody is signed in with; it asks for Chinese and follows no redirect by itself."""
     _, client = long_lived
     client.cookies.clear()
@@ -47,14 +47,14 @@ def client(long_lived: tuple[FakeService, TestClient[Litestar]], service: FakeSe
 
 
 @pytest.fixture
-def resident(client: TestClient[Litestar]) -> TestClient[Litestar]:
+def resident(client: TestClient[Any]) -> TestClient[Any]:
     """The same, with resident 1 signed in."""
     client.cookies.set("resident", "resident-1")
     return client
 
 
 @pytest.fixture
-def staff(client: TestClient[Litestar]) -> TestClient[Litestar]:
+def staff(client: TestClient[Any]) -> TestClient[Any]:
     """The same, with the property company's manager signed in."""
     client.cookies.set("staff", "staff-1")
     return client

@@ -1,7 +1,8 @@
 """Balance, past charges and movements of money, a page at a time."""
 
+from typing import Any
+
 import pytest
-from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet.service.ports import WALLET_MOVES, WalletLine
@@ -10,7 +11,7 @@ from cabinet_testing import fake_service
 from cabinet_testing.fake_service import FakeService
 from cabinet_testing.html_page import page, send
 
-Client = TestClient[Litestar]
+Client = TestClient[Any]
 
 
 def test_the_account_leads_to_all_charges_and_to_the_statement(resident: Client, service: FakeService) -> None:

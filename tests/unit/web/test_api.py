@@ -9,7 +9,6 @@ import httpx
 import msgspec
 import openpyxl
 import pytest
-from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet.errors import Refused
@@ -20,7 +19,7 @@ from cabinet.service.ports import SCOPES
 from cabinet_testing import fake_service
 from cabinet_testing.fake_service import FakeService
 
-Client = TestClient[Litestar]
+Client = TestClient[Any]
 
 TOKEN = {"authorization": "Bearer api-token"}
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet.clock import WallTime
@@ -15,7 +14,7 @@ from cabinet_testing import fake_service
 from cabinet_testing.fake_service import FakeService
 from cabinet_testing.html_page import page, send
 
-Client = TestClient[Litestar]
+Client = TestClient[Any]
 
 
 def put(service: FakeService, **changes: Any) -> None:

@@ -156,8 +156,10 @@ def test_who_sends_nothing_is_dropped(config: Config) -> None:
     ids=["header", "body", "body of a request that is answered already"],
 )  # fmt: skip
 def test_a_byte_now_and_then_does_not_put_the_deadline_off(config: Config, name: str, begun: bytes) -> None:
+    limits: dict[str, Any] = {name: 4 * SHORT}
+
     async def story() -> None:
-        async with listening(config, PATIENT._replace(**{name: 4 * SHORT})) as (port, _):
+        async with listening(config, PATIENT._replace(**limits)) as (port, _):
             reader, writer = await connection(port)
             writer.write(begun)
             gone = asyncio.ensure_future(closed(reader))
@@ -200,6 +202,7 @@ def test_who_does_not_read_what_was_asked_for_is_dropped(config: Config) -> None
     async def story() -> None:
         async with listening(config, PATIENT._replace(stalled_s=SHORT), endless) as (port, server):
             _, writer = await connection(port)
+            assert isinstance(writer.transport, asyncio.Transport)
             writer.transport.pause_reading()
             writer.write(b"GET / HTTP/1.1\r\nHost: cabinet\r\n\r\n")
             await empty(server)

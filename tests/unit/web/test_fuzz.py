@@ -312,7 +312,7 @@ async def sent_and_closed(port: int, request: bytes) -> bytes:
 @pytest.mark.parametrize(
     "host", [b"a:b", b"a:99999", b"[::1", b"", b"a b", b"\xff", b"a@b", b"a/b", b"[zz]:1", b"a:1:2"]
 )
-def test_a_host_that_does_not_parse_is_a_400_in_the_readers_language(client: TestClient[Litestar], host: bytes) -> None:
+def test_a_host_that_does_not_parse_is_a_400_in_the_readers_language(client: TestClient[Any], host: bytes) -> None:
     answer = client.get("/s/A7K2", headers=[(b"host", host)])
     assert answer.status_code == 400
     assert "没有看懂这个请求" in page(answer).text
@@ -323,10 +323,10 @@ def test_a_host_that_does_not_parse_is_a_400_in_the_readers_language(client: Tes
 @pytest.mark.parametrize(
     "host", [b"cabinet", b"cabinet:8080", b"192.0.2.1:80", b"[2001:db8::1]", b"[::1]:8080", b"a_b.example"]
 )
-def test_a_host_that_parses_is_served(client: TestClient[Litestar], host: bytes) -> None:
+def test_a_host_that_parses_is_served(client: TestClient[Any], host: bytes) -> None:
     assert client.get("/s/A7K2", headers=[(b"host", host)]).status_code == 200
 
 
 @pytest.mark.parametrize("address", ["/" + "x" * 1100, "/s/" + "C" * 1100, "/?" + "q" * 5000])
-def test_an_address_longer_than_any_of_ours_is_refused(client: TestClient[Litestar], address: str) -> None:
+def test_an_address_longer_than_any_of_ours_is_refused(client: TestClient[Any], address: str) -> None:
     assert client.get(address).status_code == 414

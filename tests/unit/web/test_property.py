@@ -1,7 +1,8 @@
 """The property company's first page and its sign-in."""
 
+from typing import Any
+
 import pytest
-from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet.errors import Refused
@@ -11,7 +12,7 @@ from cabinet_testing import fake_service
 from cabinet_testing.fake_service import FakeService
 from cabinet_testing.html_page import page, send
 
-Client = TestClient[Litestar]
+Client = TestClient[Any]
 
 
 def test_the_first_page_shows_every_outlet_todays_figures_and_sessions(staff: Client, service: FakeService) -> None:

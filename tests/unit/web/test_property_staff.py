@@ -1,5 +1,6 @@
 """Roles on the property company's pages, the logins, and the audit log."""
 
+import operator
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,6 @@ def test_nobody_changes_or_deletes_an_audit_entry(tmp_path: Path) -> None:
         await browser.send("/property/staff", name="new", role="viewer")
         for statement in ("UPDATE audit_entry SET staff = 'x'", "DELETE FROM audit_entry"):
             with pytest.raises(Exception, match="never"):
-                await at.service.context.storage.write(lambda c, sql=statement: c.execute(sql))
+                await at.service.context.storage.write(operator.methodcaller("execute", statement))
 
     tell(tmp_path, story)

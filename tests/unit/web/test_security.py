@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
-from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet.config.keys import Config
@@ -15,7 +15,7 @@ from cabinet_testing.fake_service import FakeService
 from cabinet_testing.html_page import page, send
 from tests.unit.web.property_posts import PROPERTY_POSTS
 
-Client = TestClient[Litestar]
+Client = TestClient[Any]
 
 POSTS = [
     "/s/A7K2/start", "/s/A7K2/leave", "/sign-in", "/sign-in/guest", "/sign-out", "/preferences", "/charge/s1/stop",

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 from importlib import resources
+from typing import Any
 
 import httpx
 import pytest
-from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet.config import check
@@ -16,7 +16,7 @@ from cabinet_testing.fake_service import FakeService
 from cabinet_testing.fake_simulator import FakeSimulator
 from cabinet_testing.html_page import Page
 
-Client = TestClient[Litestar]
+Client = TestClient[Any]
 
 SERVICE = FakeService()
 SIMULATOR = FakeSimulator()

@@ -3,6 +3,7 @@
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,7 +23,7 @@ FREE_S = 300
 BANDS = (Band(0, 200, 20, 100), Band(200, None, 40, 50))
 PLAIN = Tariff(version="v", bands=BANDS, periods=(Period(0, 480, 30), Period(480, 1440, 60)))
 FREE_OF_TIME = (Band(0, None, 0),)
-FEATURES = {
+FEATURES: dict[str, dict[str, Any]] = {
     "plain": {},
     "start fee": {"start_fee_fen": 20},
     "service by energy": {"service_fen": 30},

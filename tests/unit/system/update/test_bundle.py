@@ -40,7 +40,7 @@ def made(package: Path, key: SigningKey = OURS) -> Path:
 def repacked(source: Path, change) -> Path:
     """The bundle with its members as `change` leaves them: a list of name and bytes."""
     with tarfile.open(source) as tar:
-        members = [(member.name, tar.extractfile(member).read()) for member in tar]
+        members = [(member.name, file.read()) for member in tar if (file := tar.extractfile(member)) is not None]
     target = source.with_suffix(".changed")
     with tarfile.open(target, "w") as tar:
         for name, data in change(members):
@@ -117,7 +117,7 @@ def test_link_to_a_bundle_is_one_to_who_names_it(package, tmp_path):
 
 def test_package_is_read_a_piece_at_a_time(package, monkeypatch):
     monkeypatch.setattr(bundle, "_CHUNK", 4000)
-    kept = []
+    kept: list[bytes] = []
     with bundle.opened(made(package)) as file:
         steps = list(bundle.through(file, bundle.sealed(file, KEYS).manifest, kept.append))
     assert steps == [4000, 8000, 11000]

@@ -3,6 +3,7 @@
 import argparse
 import shutil
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,10 +25,10 @@ class FakeUpdateComputer(FakeComputerQueries):
         super().__init__()
         self.charges = 0
         self.machine = "arm64"
-        self.packed = []
-        self.done = []
+        self.packed: list[object] = []
+        self.done: list[object] = []
         self.while_packing = lambda: None
-        self.gave_up = []
+        self.gave_up: list[str] = []
 
     def architecture(self):
         return self.machine
@@ -152,7 +153,8 @@ def test_update_under_way_is_not_disturbed(prepare, records):
 def test_package_that_lies_there_already_needs_no_room_a_second_time(prepare, monkeypatch, missing, refused):
     """So that a look at the stick, which copies nothing, says the same."""
     size = 11_000
-    needed = required_bytes(SimpleNamespace(size=size), SimpleNamespace(installed=3000))
+    sizes: Any = (SimpleNamespace(size=size), SimpleNamespace(installed=3000))
+    needed = required_bytes(*sizes)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed - size - missing))
     if refused:
         with pytest.raises(CabinetError, match="are needed"):

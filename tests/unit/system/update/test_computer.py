@@ -120,6 +120,8 @@ def other(tmp_path, monkeypatch):
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         yield process
         process.stdin.close()
@@ -143,7 +145,7 @@ def test_installing_waits_for_another_program_that_installs(tmp_path, programs, 
 
 def test_another_program_that_never_ends_is_named(tmp_path, programs, other, monkeypatch):
     monkeypatch.setattr(module, "_LOCK_TRIES", 3)
-    waited = []
+    waited: list[float] = []
     with pytest.raises(CabinetError, match="another program installs"), \
             Computer(tmp_path / "cabinet.toml", waited.append).package_tools():  # fmt: skip
         pass
