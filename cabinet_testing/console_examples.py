@@ -7,6 +7,7 @@ import re
 import tempfile
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -136,7 +137,11 @@ class ExampleConsole:
         source.write_bytes(resources.files("cabinet.examples").joinpath("demo.toml").read_bytes())
         paths = msgspec.structs.replace(self.sim.config.paths, state=str(folder))
         config = msgspec.structs.replace(self.sim.config, paths=paths)
-        backends = {"records": records(self.sim.clock.wall().unix_ms), "steward": FakeSteward(), "source": source}
+        backends: dict[str, Any] = {
+            "records": records(self.sim.clock.wall().unix_ms),
+            "steward": FakeSteward(),
+            "source": source,
+        }
         self.console = ConsoleHarness(self.sim, folder, config=config, scan_ns=NS, **backends)
 
     def show(self, plan: CommandSpec) -> str:

@@ -1,11 +1,8 @@
 """Promises of the protection functions, one outlet at a time, under a hand-moved clock."""
 
-import inspect
 import math
-import sys
 from collections.abc import Callable
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,9 +12,8 @@ from cabinet.config.reference import example
 from cabinet.guard.limits import protection_limits
 from cabinet.model import ABSENT, Fault, Quality, Reading, Trip
 from cabinet.protections.heat import plausible
-from cabinet.protections.inputs import CabinetLimits, ProtectionLimits
-from cabinet.safety import CABINET_PROTECTIONS, EACH_TICK, PROTECTIONS, OutletSafety
-from cabinet_testing.protection_harness import HALF, LIMITS, MS, OutletHarness, S
+from cabinet.safety import OutletSafety
+from cabinet_testing.protection_harness import HALF, MS, OutletHarness, S
 
 
 def test_first_peak_over_the_limit_is_taken_for_an_inrush():
@@ -372,21 +368,6 @@ def test_current_while_the_relay_is_still_releasing_is_no_weld():
     assert harness.run(0.09, step_ns=3 * MS, peak_ma=5_000)[0] is None
 
 
-def test_late_loop_opens_everything_and_does_not_latch():
-    harness = OutletHarness()
-    harness.inputs.late_ns = 51 * MS
-    trip = harness.step()
-    assert (trip.fault, trip.outlet, trip.latched) == (Fault.GUARD_LATE, None, False)
-    assert trip.trip_values == {"late_ms": 51, "limit_ms": 50}
-
-
-def test_where_several_trip_the_first_of_the_table_names_the_fault():
-    harness = OutletHarness()
-    harness.inputs.late_ns = 51 * MS
-    harness.values["temperature_mc"] = 90_000
-    assert harness.step(peak_ma=160_000).fault is Fault.SHORT_CIRCUIT
-
-
 @pytest.mark.parametrize("voltage_mv", [0, 175_999, 264_001])
 def test_voltage_out_of_band_refuses_closing(voltage_mv):
     harness = OutletHarness(closed=False)
@@ -427,20 +408,6 @@ def test_no_load_with_one_inrush_in_one_half_cycle_trips_short_circuit(peaks, st
         inrush_half = half if inrush_half is None and within else inrush_half
         trip = harness.step(step_ns, peak_ma=inrush_ma if within and half == inrush_half else peak_ma)
         assert trip is None or trip.fault is not Fault.SHORT_CIRCUIT
-
-
-def test_every_limit_is_used_by_some_protection():
-    """A limit nobody reads would be a promise of the configuration that nothing keeps."""
-    modules = {sys.modules[kind.__module__] for kind in (*PROTECTIONS, *CABINET_PROTECTIONS, OutletSafety)}
-    source = "".join(map(inspect.getsource, modules))
-    for limits in (ProtectionLimits, CabinetLimits):
-        assert [f.name for f in msgspec.structs.fields(limits) if f"limits.{f.name}" not in source] == []
-
-
-def test_those_that_look_at_peaks_come_first_and_there_is_one_of_each():
-    table = [kind(LIMITS).fault for kind in PROTECTIONS]
-    assert len(set(table)) == len(table)
-    assert set(table[: len(EACH_TICK)]) == EACH_TICK
 
 
 @pytest.mark.parametrize("volts", [198, 220, 242])

@@ -1,0 +1,67 @@
+"""Update bundles on the USB drive of a fake computer, and the steward's inspection of them."""
+
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from cabinet.system.steward import protocol
+from cabinet.system.steward.protocol import (
+    BundleFound,
+    CheckUpdates,
+    Failed,
+    InspectionProgress,
+    RequestDone,
+)
+from cabinet.system.update import bundle
+from cabinet.system.update.bundle import Manifest
+from cabinet.system.update.trial import UpdatePhase, UpdateRecord
+from cabinet_testing.fake_computer import OURS, FakeComputer
+
+PACKAGE = b"the package" * 1000
+
+
+LAST = UpdateRecord(
+    old="0.1.0", new="0.1.5", phase=UpdatePhase.GONE_BACK, boot_id="b", schema=12, why="self-test: it is broken"
+)
+
+
+def put(computer: FakeComputer, name: str = "a.bundle", key: SigningKey = OURS, **about: Any) -> tuple[Path, Manifest]:
+    """A bundle on the stick. Returns where, and its manifest."""
+    package = computer.stick.with_name("package.deb")
+    package.write_bytes(PACKAGE)
+    facts: dict[str, Any] = {"version": "0.2.0", "architecture": "arm64", "python": "3.11", "size": len(PACKAGE),
+             "sha256": bundle.sha256_of(package), "format": 1, **about}  # fmt: skip
+    manifest = Manifest(**facts)
+    bundle.write(computer.stick / name, package, manifest, key)
+    return computer.stick / name, manifest
+
+
+def asked(computer: FakeComputer, step: Any) -> Any:
+    """As it comes over the socket: within one frame."""
+    frame = protocol.encode(computer.steward.answer(CheckUpdates(step)))
+    assert len(frame) <= protocol.MAX_FRAME
+    return protocol.decode_answer(frame)
+
+
+def look(computer: FakeComputer) -> list[Any]:
+    """All answers to the end of one look, but how far it is."""
+    found: list[Any] = []
+    answer = asked(computer, "begin")
+    while not isinstance(answer, RequestDone):
+        found.append(answer)
+        if isinstance(answer, Failed):
+            break
+        answer = asked(computer, "next")
+    return [each for each in found if not isinstance(each, InspectionProgress)]
+
+
+def bundles(computer: FakeComputer) -> list[Any]:
+    return [each for each in look(computer) if isinstance(each, BundleFound)]
+
+
+def everything_on(computer: FakeComputer) -> dict[Path, bytes]:
+    """Every file under the test's folder with its content, but for where the stick is mounted."""
+    return {
+        path: path.read_bytes() for path in computer.stick.parent.rglob("*") if path.is_file() and not path.is_fifo()
+    }
