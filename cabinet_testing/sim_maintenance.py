@@ -9,7 +9,6 @@ from cabinet.link.protocol import (
 )
 from cabinet.maintenance import (
     JobState,
-    OutletMaintenance,
 )
 from cabinet.model import Phase
 from cabinet_testing.sim_cabinet import SimCabinet
@@ -48,5 +47,5 @@ def switched(sim: SimCabinet, outlet: int) -> int:
     return sum(r.kind == "coil_on" and r.outlet == outlet for r in sim.world.journal.after(0))
 
 
-def page_of(sim: SimCabinet, outlet: int) -> OutletMaintenance:
+def page_of(sim: SimCabinet, outlet: int) -> Any:
     return next(page for page in sim.guard.maintenance_state().outlets if page.outlet == outlet)
