@@ -108,7 +108,7 @@ class ConsoleHarness:
         return self.follow(self.shell.line(line))
 
     def begin(self, line: str) -> Reply:
-        """The answer alone: what goes on by itself is not waited for."""
+        """Type a line. Return the answer without waiting for live views."""
         return self.shell.line(line)
 
     def follow(self, reply: Reply) -> str:

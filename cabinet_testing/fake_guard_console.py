@@ -14,7 +14,7 @@ DANGEROUS = {"off 3 force": Level.OPERATE, "clear 5": Level.SERVICE}
 
 
 class Terminal:
-    """A person at the console."""
+    """A person at the console; `rows` holds the audit log."""
 
     def __init__(self, path: Path, guard: FakeGuardClient) -> None:
         self.clock = ManualClock(start_ns=2 * NS)

@@ -1,4 +1,4 @@
-"""A service of values set by hand: what the pages are tested against."""
+"""Service with values set by hand, for tests of the pages."""
 
 import asyncio
 import datetime
@@ -126,7 +126,7 @@ def settled(session_id: str, reason: EndReason = EndReason.FULL, **changes: Any)
 
 
 def waiting(at: OutletView, place: int | None, outcome: str | None = None) -> WaitingView:
-    """Somebody's entry in the line for power at outlet `at`."""
+    """Return an entry of the power queue for outlet `at`."""
     return WaitingView(at.number, at.code, "full", 0, place, outcome)
 
 
@@ -187,7 +187,7 @@ class FakePropertyPages:
 
 
 class FakeService:
-    """Both ports. `refusals` maps a method's name to what it refuses with; `calls` holds what was asked to be done."""
+    """Both ports. `refusals` maps a method's name to its refusal; `calls` holds the requested actions."""
 
     def __init__(self) -> None:
         self.begin_anew()
@@ -219,7 +219,7 @@ class FakeService:
         self.tokens = {"resident-1": 1, "resident-2": 2}
         self.staff_tokens = {"staff-1": "manager"}
         self.role: Role = "operator"
-        self.property_pages: Any = FakePropertyPages(self)  # of its port only what the overview needs
+        self.property_pages: Any = FakePropertyPages(self)  # only the part of its port that the overview needs
         self.staff_active = True
         self.bearers = {"api-token": set(SCOPES)} | {f"{scope}-token": {scope} for scope in SCOPES}
         self.session_views: dict[str, tuple[int, SessionView]] = {}

@@ -42,7 +42,7 @@ BUS = BusView(
 
 
 class ServedGuard:
-    """The server in a thread of its own, answering like a guard whose outlet 9 is busy."""
+    """The server in a thread of its own; it answers like a guard with a busy outlet 9."""
 
     def __init__(self, folder: Path, accounts: Accounts | None = None) -> None:
         self.path = folder / "guard.sock"

@@ -20,13 +20,13 @@ LAMP = "resistor:60"
 
 
 def ask(sim: SimCabinet, command: type, *parts: object, **named: object) -> str | None:
-    """The code of the refusal, or None."""
+    """Send a staff command. Return the code of the refusal, or None."""
     answer = sim.guard.handle(command(1, *parts, who=WHO, **named))
     return answer.code if isinstance(answer, Refusal) else None
 
 
 def job_done(sim: SimCabinet, within_s: int = 30) -> Any:
-    """The job, once it does not run any more."""
+    """Run until the test is over. Return its job."""
 
     def over() -> bool:
         job = sim.guard.maintenance_state().job
@@ -43,7 +43,7 @@ def charging(sim: SimCabinet, outlet: int) -> None:
 
 
 def switched(sim: SimCabinet, outlet: int) -> int:
-    """How often its coil was told to close."""
+    """Return how often the outlet's coil was switched on."""
     return sum(r.kind == "coil_on" and r.outlet == outlet for r in sim.world.journal.after(0))
 
 

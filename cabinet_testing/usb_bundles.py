@@ -27,7 +27,7 @@ LAST = UpdateRecord(
 
 
 def put(computer: FakeComputer, name: str = "a.bundle", key: SigningKey = OURS, **about: Any) -> tuple[Path, Manifest]:
-    """A bundle on the stick. Returns where, and its manifest."""
+    """Write a bundle to the drive. Return its path and its manifest."""
     package = computer.stick.with_name("package.deb")
     package.write_bytes(PACKAGE)
     facts: dict[str, Any] = {"version": "0.2.0", "architecture": "arm64", "python": "3.11", "size": len(PACKAGE),
@@ -38,14 +38,14 @@ def put(computer: FakeComputer, name: str = "a.bundle", key: SigningKey = OURS, 
 
 
 def asked(computer: FakeComputer, step: Any) -> Any:
-    """As it comes over the socket: within one frame."""
+    """Return the steward's answer, encoded and decoded as one frame."""
     frame = protocol.encode(computer.steward.answer(CheckUpdates(step)))
     assert len(frame) <= protocol.MAX_FRAME
     return protocol.decode_answer(frame)
 
 
 def look(computer: FakeComputer) -> list[Any]:
-    """All answers to the end of one look, but how far it is."""
+    """Return all answers of one inspection, except its progress."""
     found: list[Any] = []
     answer = asked(computer, "begin")
     while not isinstance(answer, RequestDone):
@@ -61,7 +61,7 @@ def bundles(computer: FakeComputer) -> list[Any]:
 
 
 def everything_on(computer: FakeComputer) -> dict[Path, bytes]:
-    """Every file under the test's folder with its content, but for where the stick is mounted."""
+    """Return every file in the test's folder with its content, except the mount point."""
     return {
         path: path.read_bytes() for path in computer.stick.parent.rglob("*") if path.is_file() and not path.is_fifo()
     }
