@@ -81,12 +81,12 @@ class Visitor:
         self.page = self._context.new_page()
 
     def _heard(self, message: ConsoleMessage) -> None:
-        """What the content security policy refuses is an error here too."""
+        """Count refusals of the content security policy as errors too."""
         if message.type in ("error", "warning"):
             self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
 
     def be(self, cookies: dict[str, str]) -> None:
-        """Whoever is signed in with these and no others."""
+        """Replace all cookies by these."""
         self._context.clear_cookies()
         self._context.add_cookies([{"name": name, "value": value, "url": self._url} for name, value in cookies.items()])
 
@@ -108,13 +108,13 @@ class Visitor:
         """Look for texts in this language from now on."""
         self.words = Texts("web", language, "property")
 
-    # --- what people do ----------------------------------------------------------------------------------------------
+    # --- Actions ----------------------------------------------------------------------------------------------------
 
     def open(self, path: str) -> None:
         self.page.goto(path)
 
     def drawn(self) -> None:
-        """Wait for the curve, where the page has one that scripts draw."""
+        """Wait for the curve if scripts draw one on the page."""
         if self.page.locator("[data-curve]:not([hidden])").count():
             expect(self.page.locator("[data-line] canvas").first).to_be_visible()
 
@@ -188,7 +188,7 @@ class Visitors:
         return visitor
 
     def leave(self) -> None:
-        """AssertionError where a console complained of something that its test does not expect."""
+        """Raise AssertionError if a console reported an error that its test does not expect."""
         for visitor in self._all:
             visitor.leave()
         unexpected = [complaint for visitor in self._all for complaint in visitor.unexpected()]
@@ -196,7 +196,7 @@ class Visitors:
 
 
 def first_number(page: Page, selector: str) -> float:
-    """The first number in what `selector` shows."""
+    """Return the first number in the text of `selector`."""
     found = re.search(r"-?\d+(?:\.\d+)?", page.locator(selector).first.inner_text())
     assert found is not None, selector
     return float(found[0])

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Generator
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -50,7 +51,7 @@ from cabinet_testing.sim_cabinet import SimCabinet
 
 PAGE = Path(__file__).parents[1] / "docs" / "console.md"
 MARK = "<!-- from here on: python -m cabinet_testing.console_examples -->\n"
-CHANGING = {  # what depends on the machine and the moment
+CHANGING = {  # values that depend on the machine and the moment
     r"disk [0-9.]+ GB free": "disk 27.4 GB free",
     r"Linux \S+": "Linux 6.12.47+rpt-rpi-v8",
     r"up [0-9.]+ days": "up 12.3 days",
@@ -134,11 +135,15 @@ class ExampleConsole:
         source.write_bytes(resources.files("cabinet.examples").joinpath("demo.toml").read_bytes())
         paths = msgspec.structs.replace(self.sim.config.paths, state=str(folder))
         config = msgspec.structs.replace(self.sim.config, paths=paths)
-        backends = {"records": records(self.sim.clock.wall().unix_ms), "steward": FakeSteward(), "source": source}
+        backends: dict[str, Any] = {
+            "records": records(self.sim.clock.wall().unix_ms),
+            "steward": FakeSteward(),
+            "source": source,
+        }
         self.console = ConsoleHarness(self.sim, folder, config=config, scan_ns=NS, **backends)
 
     def show(self, plan: CommandSpec) -> str:
-        """What typing the example shows, an answer to its question included."""
+        """Type the example, and yes if it asks. Return the lines on the terminal."""
         reply = self.console.begin(plan.example)
         text = reply.text
         if plan.name == "update check":
@@ -157,14 +162,14 @@ class ExampleConsole:
 
 
 def steady(text: str) -> str:
-    """Without what differs from machine to machine."""
+    """Replace values that differ from machine to machine."""
     for pattern, instead in CHANGING.items():
         text = re.sub(pattern, instead, text)
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
 def examples() -> str:
-    """A section a command, in the order of `help`."""
+    """Return one section per command, in the order of `help`."""
     words = wording("en")
     sections = []
     with tempfile.TemporaryDirectory() as folder:

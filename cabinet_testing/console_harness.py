@@ -6,7 +6,7 @@ from typing import Any
 
 import argon2
 
-from cabinet.clock import MS, NS
+from cabinet.clock import MS, NS, ManualClock
 from cabinet.config import Config
 from cabinet.console.accounts import ConsoleAccounts, Level
 from cabinet.console.command import Backends
@@ -20,6 +20,15 @@ from cabinet_testing.sim_cabinet import SimCabinet
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 ACCOUNTS = {"tech": Level.SERVICE, "night": Level.OPERATE, "guest": Level.LOOK}
+
+
+def made_accounts(path: Path, clock: ManualClock) -> ConsoleAccounts:
+    """Write a file with `ACCOUNTS`, each with the PIN "pin-" and its name. Return the accounts."""
+    accounts = ConsoleAccounts(path, clock, CHEAP)
+    for name, level in ACCOUNTS.items():
+        accounts.set_pin(name, level, f"pin-{name}")
+        accounts.remember(name, language="en")
+    return accounts
 
 
 class SimGuardClient:
@@ -82,11 +91,7 @@ class ConsoleHarness:
         """Log in as `name`. `config` is the console's configuration if it differs; `scan_ns`: see `SimGuardClient`."""
         self.sim = sim
         self.guard = SimGuardClient(sim, scan_ns)
-        path = folder / "staff.json"
-        staff = ConsoleAccounts(path, sim.clock, CHEAP)
-        for account, level in ACCOUNTS.items():
-            staff.set_pin(account, level, f"pin-{account}")
-            staff.remember(account, language="en")
+        staff = made_accounts(folder / "staff.json", sim.clock)
         self.shell = Shell(config or sim.config, staff, self.guard, sim.clock, Backends(**backends), audit)
         self.read: list[str] = []
         self.reply: Reply  # the last one
@@ -103,7 +108,7 @@ class ConsoleHarness:
         return self.follow(self.shell.line(line))
 
     def begin(self, line: str) -> Reply:
-        """The answer alone: what goes on by itself is not waited for."""
+        """Type a line. Return the answer without waiting for live views."""
         return self.shell.line(line)
 
     def follow(self, reply: Reply) -> str:

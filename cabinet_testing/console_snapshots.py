@@ -1,4 +1,4 @@
-"""Snapshots of a cabinet for the console's tests, and a guard that only plays them."""
+"""Snapshots of a cabinet for the console's tests, and clients that answer with them."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -165,7 +165,7 @@ def maintenance_state(snapshot: Snapshot, job: Job | None = None) -> Maintenance
 
 
 class FakeServiceClient:
-    """A service that answers with what it was given, by the type of the answer."""
+    """Service client with prepared answers, one per type of answer."""
 
     def __init__(self, *answers: object) -> None:
         self.answers = {type(answer): answer for answer in answers}
@@ -181,7 +181,7 @@ class FakeServiceClient:
 
 
 class FakeGuardClient:
-    """Answers with `shown`, carries out what the console may ask, and keeps what it was asked."""
+    """Guard client that answers with `shown`, executes the console's commands on it, and keeps them in `asked`."""
 
     def __init__(self, shown: Snapshot) -> None:
         self.shown = shown
@@ -233,7 +233,7 @@ class FakeGuardClient:
         self.shown = msgspec.structs.replace(self.shown, outlets=outlets)
 
     def _play(self, command: StaffCommand) -> None:
-        """Tests pass at once; what else staff ask is only kept."""
+        """Let tests pass at once; other commands are only kept."""
         kinds = {StartSelfTest: JobKind.SELF_TEST, CycleRelay: JobKind.RELAY_CYCLE, TestAlertLine: JobKind.ALERT_LINE,
                  TestResidual: JobKind.RESIDUAL, SoundSiren: JobKind.SIREN}  # fmt: skip
         kind = kinds.get(type(command))

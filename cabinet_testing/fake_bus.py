@@ -37,7 +37,7 @@ class Registers:
 
 
 class ControlByte:
-    """A chip without registers: the last byte written is what is read (TCA9548A)."""
+    """A chip without registers: a read returns the last byte written (TCA9548A)."""
 
     def __init__(self) -> None:
         self.value = 0

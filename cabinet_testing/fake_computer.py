@@ -23,7 +23,7 @@ ROUTES = b'[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"}]'
 
 
 class FakeComputerQueries:
-    """Debian's tools as they might answer; versions are compared as text."""
+    """Answers of Debian's tools; versions are compared as text."""
 
     def __init__(self) -> None:
         self.here = "0.1.0"
@@ -58,7 +58,7 @@ class FakeComputerQueries:
 
 
 class FakeComputer:
-    """A machine whose clock is a number and whose programs are written down."""
+    """Computer with a number as its clock; programs are recorded instead of run."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.clock_ms = 0
@@ -106,7 +106,7 @@ class FakeComputer:
         return self.charging
 
     def mount(self, words: Sequence[str]) -> None:
-        """As the real one: what is on the stick is seen at the place it is mounted to."""
+        """Mount the drive as systemd-mount does: its files appear at the mount point."""
         if self.mount_fails:
             raise StewardError(f"systemd-mount: {self.mount_fails}")
         assert list(words[-2:]) == ["/dev/sda1", str(self.reading)]
@@ -127,6 +127,6 @@ class FakeComputer:
         (self.machine.udev / "b8:1").write_text(f"E:ID_FS_TYPE={kind}\nE:ID_FS_USAGE={usage}\n")
 
     def pull_out(self) -> None:
-        """Its names are gone, and so is what it was mounted to."""
+        """Remove the drive: its names and its mount point are gone."""
         self.stick.rename(self.stick.with_name("in a pocket"))
         self.reading.unlink(missing_ok=True)

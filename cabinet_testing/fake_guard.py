@@ -1,4 +1,4 @@
-"""A guard for the service's tests: keeps what a real one keeps, does what it is told, and fails on request.
+"""Guard for the service's tests: keeps the state of a real one, executes commands, and fails on request.
 
 It outlives the service, as the real one does; `restart` is its own death. Power and time move only by `charge`.
 """
@@ -80,7 +80,7 @@ class FakeGuard:
         self.kept: list[Event] = []
         self.commands: list[Command] = []
         self.refuse: dict[type, list[str]] = {}  # codes to answer the next commands of a kind with
-        self.deaf = False  # does what it is told, and its answers do not arrive
+        self.deaf = False  # commands are executed, but their answers do not arrive
         self.before_request: Callable[[], None] = lambda: None
         self.cabinet_fault: Fault | None = None
         self.link: Link | None = None
@@ -99,7 +99,7 @@ class FakeGuard:
         self.link = Link(self, on_snapshot, on_event, on_link)
         return self.link
 
-    # --- what happens in the world -----------------------------------------------------------------------------------
+    # --- World ------------------------------------------------------------------------------------------------------
 
     def charge(self, outlet: int, seconds: float, power_mw: int = LOAD_MW) -> None:
         """`seconds` pass with a load of `power_mw` on `outlet`; the guard ends it at its limits, at the second."""
@@ -162,7 +162,7 @@ class FakeGuard:
             place.fault, place.refusal = fault, refusal
 
     def let_close(self) -> None:
-        """What kept outlets from closing is over, but for latches."""
+        """End all interlocks except latches."""
         for place in self.outlets.values():
             if not place.latched:
                 place.fault = place.refusal = None
@@ -211,7 +211,7 @@ class FakeGuard:
             )
         self.kept.append(msgspec.structs.replace(event, **fields))
 
-    # --- what the service hears and says -----------------------------------------------------------------------------
+    # --- Link to the service ----------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
         """The link comes up: everything not acknowledged is sent again, then a snapshot."""
@@ -289,7 +289,7 @@ class FakeGuard:
         )
 
     def obey(self, command: Command) -> None:
-        """What the real guard does with a command; raises Refused."""
+        """Execute a command as the real guard does. Raises Refused."""
         self.commands.append(command)
         codes = self.refuse.get(type(command), [])
         if codes:

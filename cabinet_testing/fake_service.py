@@ -1,4 +1,4 @@
-"""A service of values set by hand: what the pages are tested against."""
+"""Service with values set by hand, for tests of the pages."""
 
 import asyncio
 import datetime
@@ -126,7 +126,7 @@ def settled(session_id: str, reason: EndReason = EndReason.FULL, **changes: Any)
 
 
 def waiting(at: OutletView, place: int | None, outcome: str | None = None) -> WaitingView:
-    """Somebody's entry in the line for power at outlet `at`."""
+    """Return an entry of the power queue for outlet `at`."""
     return WaitingView(at.number, at.code, "full", 0, place, outcome)
 
 
@@ -190,10 +190,7 @@ class FakePropertyFunctions:
 
 
 class FakeService:
-    """All ports of the service.
-
-    `refusals` maps a method's name to what it refuses with; `calls` holds what was asked to be done.
-    """
+    """All ports. `refusals` maps a method's name to its refusal; `calls` holds the requested actions."""
 
     def __init__(self) -> None:
         self.charges = self.accounts = self.queue = self

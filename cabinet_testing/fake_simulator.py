@@ -25,7 +25,7 @@ def outlet(number: int, **changes: Any) -> SimulatedOutlet:
 
 
 class FakeSimulator:
-    """`calls` holds what was asked to be done; with `gone` nothing answers."""
+    """`calls` holds the requested actions; if `gone` is set, nothing answers."""
 
     def __init__(self) -> None:
         self.outlets = {number: outlet(number) for number in range(1, 7)}

@@ -1,4 +1,4 @@
-"""What a browser does with a page, as far as the tests need it: reads its HTML, and sends its forms."""
+"""Parser of a page's HTML, and functions that send its forms."""
 
 from html.parser import HTMLParser
 from typing import Any

@@ -1,4 +1,4 @@
-"""A charge to its end, and what happens after the service was killed in it."""
+"""A charge to its end, and the requests after the service was killed in it."""
 
 import contextlib
 
@@ -21,7 +21,7 @@ async def charge_to_full(harness: ServiceHarness, service: Service) -> None:
 
 
 async def afterwards(harness: ServiceHarness, service: Service) -> None:
-    """The phone tries again; the charge goes on to its end where there is one; time passes for what has to wait."""
+    """Repeat the start as the phone does, let time pass, and bring the charge to its end if there is one."""
     with contextlib.suppress(Refused):
         await service.charges.start(1, "C5T4", FULL, "key-1")
     for _ in range(3):

@@ -69,7 +69,7 @@ class PropertyHarness:
         await self._clients.aclose()
 
     def audit(self) -> list[tuple[str, str, str, str]]:
-        """Who, what, about whom or what, and details, the oldest first."""
+        """Return the audit log, oldest first: staff, action, subject, details."""
         with self.harness.database() as connection:
             rows = connection.execute("SELECT * FROM audit_entry ORDER BY number").fetchall()
         return [
@@ -121,7 +121,7 @@ def staff_id(harness: ServiceHarness, name: str) -> int:
 
 
 def secrets_on(page: Page) -> list[str]:
-    """What stands in `code` elements is found in the words: passwords and tokens of our making."""
+    """Return the generated passwords and tokens on the page."""
     return [word for word in page.words if re.fullmatch(r"[A-Za-z0-9_-]{16,64}", word)]
 
 

@@ -111,7 +111,7 @@ class Process:
 
 
 class RealCabinet:
-    """The processes of one cabinet in a folder of its own, and what people do with them."""
+    """Processes of one cabinet in a folder of its own, with the actions of people."""
 
     def __init__(self, folder: Path, changes: dict[str, str] | None = None) -> None:
         self.folder = folder
@@ -139,7 +139,7 @@ class RealCabinet:
         assert set(statuses.values()) <= {0, -signal.SIGKILL}, statuses
 
     def command(self, *words: str, fails: bool = False) -> str:
-        """Output of a `cabinet` command; it must succeed, or fail where that is expected."""
+        """Run a `cabinet` command. Return its output; it must succeed, or fail if `fails` is set."""
         done = subprocess.run(
             [sys.executable, "-m", "cabinet.main", *words, "--config", str(self.config)],
             capture_output=True,
@@ -164,7 +164,7 @@ class RealCabinet:
             return control.state()
 
     def journal(self, after: int = 0) -> list[dict[str, Any]]:
-        """What happened in the simulated hardware, each with its time, from number `after` on."""
+        """Return the journal of the simulated hardware from number `after` on, each record with its time."""
         with SimControl(self.run / "sim-control.sock") as control:
             return control.journal(after)
 
@@ -178,7 +178,7 @@ class RealCabinet:
         return next(outlet for outlet in self.snapshot().outlets if outlet.outlet == number)
 
     def truth_mwh(self, outlet: int) -> float:
-        """What the simulator's outlet really delivered."""
+        """Return the energy that the simulated outlet delivered, in mWh."""
         return float(next(o["energy_uj"] for o in self.sim_state()["outlets"] if o["outlet"] == outlet)) / 3.6e6
 
     def reaction_ms(self, outlet: int) -> float:
@@ -299,7 +299,7 @@ class Resident(Phone):
 
 
 def _name(pid: int) -> str:
-    """What the process calls itself; "" when it is gone."""
+    """Return the name of the process; "" if it is gone."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip()
     return ""
@@ -314,7 +314,7 @@ def reaction_ms(journal: list[dict[str, Any]], outlet: int) -> float:
 
 
 def wait_for(what: str, found: Callable[[], Any], within_s: float = 30.0) -> Any:
-    """The first true thing that `found` returns; AssertionError saying `what` was awaited when none came."""
+    """Poll `found` until it returns a true value. Return it. AssertionError names `what` at the deadline."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if result := found():

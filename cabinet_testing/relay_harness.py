@@ -1,4 +1,4 @@
-"""What the tests of relays share: two expanders on a fake bus, mock lines that can fail, and a bank over them."""
+"""Harness for the tests of relays: two expanders on a fake bus, mock lines that can fail, and a bank over them."""
 
 import errno
 from pathlib import Path
@@ -30,7 +30,7 @@ ALL = [1, 2, 3, 4, 5]
 
 
 class FailingPin(MockPin):  # type: ignore[misc]  # gpiozero has no types
-    """A line whose output can be made to fail."""
+    """Line with an output that fails on request."""
 
     failing = False
 
@@ -102,7 +102,7 @@ ALL_CLOSED = ("01 02", "80 00", {"contactor": True, "relay 4": True, "relay 5": 
 
 
 def mixed_config() -> Config:
-    """The example, with outlet 4 on GPIO and a second expander nobody uses."""
+    """The example, with outlet 4 on GPIO and a second, unused expander."""
     config = load(Path(cabinet.__file__).parent / "examples" / "demo.toml")
     outlets = list(config.outlet)
     outlets[3] = msgspec.structs.replace(outlets[3], relay=f"gpio:{RELAY_4}")

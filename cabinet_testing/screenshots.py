@@ -76,7 +76,7 @@ class Studio:
         self._windows: dict[tuple[str, Device, bool], Visitor] = {}
 
     def take(self, shot: Shot, path: Path, whole: bool = True) -> Path:
-        """`whole` is the page from top to bottom, else what the window shows."""
+        """Take a picture: of the page from top to bottom if `whole` is set, else of the window."""
         window = (shot.language, shot.device, shot.dark)
         if window not in self._windows:
             self._windows[window] = self._visitors(shot.language, shot.device, dark=shot.dark, sharp=SHARP[shot.device])

@@ -133,7 +133,7 @@ class ServiceHarness:
                 await service.checkpoint()
         await self.settle(service)
 
-    # --- what the file says, read by a fresh connection --------------------------------------------------------------
+    # --- Content of the file, read by a fresh connection -------------------------------------------------------------
 
     def records(self) -> list[UsageRecord]:
         with self.database() as connection:

@@ -32,7 +32,7 @@ NO_LIMITS = ChargeLimits()
 UNTIL_READY_NS = 1000 * MS  # sensors up, self-test done, contactor closed
 WELD_CHECK_NS = SETTLE_NS
 WELD_STEP_NS = 40 * MS  # neither late nor without a heartbeat
-WATCH_PAUSE_NS = 50_000  # what a turn of the loop costs that finds nothing to look at
+WATCH_PAUSE_NS = 50_000  # time of a turn of the loop without a reading
 
 
 def demo_config(changes: dict[str, str] | None = None) -> Config:
@@ -71,7 +71,7 @@ class SimCabinet:
         self.boot()
 
     def boot(self) -> None:
-        """A new guard, as after the old one was killed; runs until outlets may be closed."""
+        """Start a new guard, as after the old one was killed; run until outlets may be closed."""
         self.close()
         self._pins = self.open_pins()
         self._state_writer = StateWriter(self.state, self.state / "run", self.counters)
@@ -98,17 +98,17 @@ class SimCabinet:
                 self.tick()
             if len(self.config.outlet) > MANY:
                 self.run(SETTLE_OF_MANY_NS - WELD_CHECK_NS)
-            self.run(60 * MS)  # what flows beside it is seen by peaks in a row
+            self.run(60 * MS)  # until peaks in a row show other currents
 
     def open_bus(self) -> SmbusCalls:
-        """What the guard reads and writes through."""
+        """Return the bus of the guard."""
         return SimBus(self.world.bus, self.world.timeline, self.clock)
 
     def open_pins(self) -> LineFactory:
         return SimPinFactory(self.world)
 
     def close(self) -> None:
-        """The guard is gone as if killed; its latches are on disk, as nothing was still to be written."""
+        """End the guard as if killed; its latches are on disk, because nothing was still to be written."""
         if self._lines is not None:
             self._lines.close()
             self._pins.close()
@@ -122,7 +122,7 @@ class SimCabinet:
         self._trip_writer = TripWriter(self.trips, self.clock)
 
     def stop_guard(self) -> None:
-        """The guard ends in order, as on SIGTERM."""
+        """End the guard in order, as on SIGTERM."""
         self.guard.stop()
         self._recorder.finish()
         self.close()
@@ -170,7 +170,7 @@ class SimCabinet:
             self.world.advance_to(self.clock.monotonic_ns())
             self.guard.answer_alerts()
 
-    # --- what others do ----------------------------------------------------------------------------------------------
+    # --- Actions -----------------------------------------------------------------------------------------------------
 
     def plug(self, outlet: int, load: str, charge_percent: float | None = None, speed: float = 1.0) -> None:
         self.world.plug(outlet, make_load(load, charge_percent, speed))
@@ -187,7 +187,7 @@ class SimCabinet:
         self._commands += 1
         return self.guard.handle(ClearLatch(self._commands, outlet, "staff"))
 
-    # --- what shows --------------------------------------------------------------------------------------------------
+    # --- State -------------------------------------------------------------------------------------------------------
 
     def unit(self, outlet: int) -> OutletUnit:
         return next(unit for unit in self.guard.units if unit.number == outlet)
@@ -196,7 +196,7 @@ class SimCabinet:
         return self.guard.state(self.unit(number))
 
     def events(self, outlet: int, *kinds: EventKind) -> list[Event]:
-        """Events of an outlet so far, in order; only `kinds`, where given."""
+        """Return the events of an outlet so far, in order; only `kinds` if given."""
         return [event for event in self.seen if event.outlet == outlet and (not kinds or event.kind in kinds)]
 
     def ended(self, outlet: int) -> bool:

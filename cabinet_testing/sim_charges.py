@@ -1,4 +1,4 @@
-"""What tests of the guard begin and end with: outlets that charge, and how soon one lost its power."""
+"""Charges of a simulated cabinet, and the reaction time to a fault."""
 
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done
@@ -7,7 +7,7 @@ from cabinet_testing.sim_cabinet import SimCabinet
 
 
 def charging(sim: SimCabinet, *outlets: int, load: str = "lead-acid-48v20ah") -> None:
-    """Returns when each of them draws what it charges with."""
+    """Plug in and start; return when all of them charge."""
     for outlet in outlets:
         sim.plug(outlet, load, None if load.startswith("resistor") else 30)
         assert isinstance(sim.start(outlet), Done)
@@ -15,7 +15,7 @@ def charging(sim: SimCabinet, *outlets: int, load: str = "lead-acid-48v20ah") ->
 
 
 def reaction_ms(sim: SimCabinet, outlet: int) -> float:
-    """From the fault's current to the first command that takes it away, by the simulator's journal."""
+    """Return the time from the fault's current to the first command that ends it, by the simulator's journal, in ms."""
     journal = sim.world.journal.after(0)
     onset = max(r.at_ns for r in journal if r.kind == "fault_onset" and r.outlet == outlet)
     off = [r.at_ns for r in journal if (r.kind, r.outlet) in {("coil_off", outlet), ("contactor_off", None)}]

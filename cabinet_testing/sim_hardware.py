@@ -1,4 +1,4 @@
-"""What the simulator's tests share: a cabinet on a manual clock, and hands that speak to its chips in bytes."""
+"""Hardware of a simulated cabinet on a manual clock, with its chips addressed in bytes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,7 +88,7 @@ class SimHardware:
         self.world.coil_supply.hold(self.world.sync())
 
     def level(self, line: int) -> bool:
-        """What a line shows to an input with a pull-up."""
+        """Return the level of a line at an input with a pull-up."""
         self.world.lines.pull(line, True, self.world.sync())
         return self.world.lines.level(line)
 
@@ -114,7 +114,7 @@ class SimHardware:
         return [record.kind for record in self.world.journal.after(0, outlet)]
 
     def when(self, kind: str, outlet: int | None = None) -> int:
-        """When that last happened."""
+        """Return the time of the last record of that kind, in ns."""
         return [record.at_ns for record in self.world.journal.after(0, outlet) if record.kind == kind][-1]
 
 

@@ -46,7 +46,7 @@ Answer = TypeVar("Answer")
 
 
 class SiteHarness:
-    """`url` is where the pages are. `resident`, `other` and `staff` are tokens of people who are signed in;
+    """`url` is the address of the pages. `resident`, `other` and `staff` are tokens of people who are signed in;
     `sessions` are charges of `resident`, and `plugless` the one of `other` that waits for its plug.
     """
 
@@ -81,7 +81,7 @@ class SiteHarness:
         await self._harness.settle(self._service)
         await self._service.checkpoint()
 
-    # --- the play ----------------------------------------------------------------------------------------------------
+    # --- History -----------------------------------------------------------------------------------------------------
 
     async def _play(self, days: int) -> None:
         try:

@@ -19,14 +19,14 @@ from cabinet_testing import site_harness
 from cabinet_testing.fake_service import FakeService
 from cabinet_testing.site_harness import SiteHarness
 
-NOWHERE = "/nowhere"  # what is shown where there is no page
+NOWHERE = "/nowhere"  # a path without a page
 
 Visit = tuple[dict[str, str], str]
 """Cookies and the address that is opened with them."""
 
 
 def every_page(on: SiteHarness) -> list[Visit]:
-    """Each page as somebody sees it who is signed in as resident and as staff, then what others see differently."""
+    """Return each page as a signed-in resident and member of staff sees it, then the pages that differ for others."""
     everything = {"resident": on.resident, "staff": on.staff}
     with httpx.Client(base_url=on.url, cookies=everything, timeout=30) as client:
         pages = [address for address in addresses(on) if _is_page(client, address)]

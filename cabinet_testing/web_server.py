@@ -27,7 +27,7 @@ async def listening(
     key: Path | None = None,
     proxies: tuple[str, ...] = (),
 ) -> AsyncIterator[tuple[int, uvicorn.Server]]:
-    """The port, and the server; of the pages over a fake service, where no other `app` is given."""
+    """Serve `app`, by default the pages over a fake service. Yield the port and the server."""
     service = msgspec.structs.replace(
         config.service, port=0, trusted_proxies=proxies,
         tls_certificate=str(certificate or ""), tls_key=str(key or ""),

@@ -1,8 +1,6 @@
 """Promises of the protection functions, one outlet at a time, under a hand-moved clock."""
 
-import inspect
 import math
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +11,6 @@ from cabinet.config import parse
 from cabinet.config.reference import example
 from cabinet.model import ABSENT, Fault, Quality, Reading, Trip
 from cabinet.protections.outlet_hot import plausible
-from cabinet.protections.table import ALL, CABINET_PROTECTIONS, PROTECTIONS
 from cabinet.safety import OutletSafety
 from cabinet.sections import Section, in_milli_units
 from cabinet_testing.protection_harness import HALF, MS, OutletHarness, S
@@ -371,21 +368,6 @@ def test_current_while_the_relay_is_still_releasing_is_no_weld():
     assert harness.run(0.09, step_ns=3 * MS, peak_ma=5_000)[0] is None
 
 
-def test_late_loop_opens_everything_and_does_not_latch():
-    harness = OutletHarness()
-    harness.inputs.late_ns = 51 * MS
-    trip = harness.step()
-    assert (trip.fault, trip.outlet, trip.latched) == (Fault.GUARD_LATE, None, False)
-    assert trip.trip_values == {"late_ms": 51, "limit_ms": 50}
-
-
-def test_where_several_trip_the_first_of_the_table_names_the_fault():
-    harness = OutletHarness()
-    harness.inputs.late_ns = 51 * MS
-    harness.values["temperature_mc"] = 90_000
-    assert harness.step(peak_ma=160_000).fault is Fault.SHORT_CIRCUIT
-
-
 @pytest.mark.parametrize("voltage_mv", [0, 175_999, 264_001])
 def test_voltage_out_of_band_refuses_closing(voltage_mv):
     harness = OutletHarness(closed=False)
@@ -426,27 +408,6 @@ def test_no_load_with_one_inrush_in_one_half_cycle_trips_short_circuit(peaks, st
         inrush_half = half if inrush_half is None and within else inrush_half
         trip = harness.step(step_ns, peak_ma=inrush_ma if within and half == inrush_half else peak_ma)
         assert trip is None or trip.fault is not Fault.SHORT_CIRCUIT
-
-
-def test_every_limit_is_used_by_some_protection():
-    """A limit nobody reads would be a promise of the configuration that nothing keeps."""
-    elsewhere = {
-        "thermal_runaway.taper_within_ns",  # kept for old files
-        "residual_current.test_every_ns", "residual_current.test_ns",  # of the guard's test of the monitor
-        "sensor_frozen.load_ma", "sensor_frozen.neighbours_mk",  # of the thermometers, in `stillness`
-    }  # fmt: skip
-    unused = set()
-    for kind in ALL:
-        source = inspect.getsource(sys.modules[kind.__module__])
-        limits = in_milli_units(kind.section())
-        unused |= {f"{kind.section_name()}.{name}" for name in limits if f"self.{name}" not in source}
-    assert unused == elsewhere
-
-
-def test_those_that_look_at_peaks_come_first_and_there_is_one_of_each():
-    assert [kind.fault for kind in (*PROTECTIONS, *CABINET_PROTECTIONS)] == list(Fault), "outlets before the cabinet"
-    each_tick = [kind.each_tick for kind in PROTECTIONS]
-    assert each_tick == sorted(each_tick, reverse=True)
 
 
 def test_limits_are_in_the_milli_units_that_their_keys_end_with():

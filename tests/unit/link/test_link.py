@@ -1,39 +1,28 @@
 """Promises of the guard's socket: both clients against the real server, without a guard."""
 
 import asyncio
-import contextlib
-import os
-import select
 import socket
 import threading
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from cabinet.clock import ManualClock
 from cabinet.errors import LinkError, Refused
 from cabinet.link import protocol
-from cabinet.link.accounts import USERS, Accounts
 from cabinet.link.client import BlockingGuard, GuardLink
 from cabinet.link.protocol import (
     MAX_CYCLES,
     MAX_SIREN_S,
     MAX_TRIAL_S,
     AskBus,
-    BusView,
-    ChipView,
     ClearLatch,
     CycleRelay,
     Done,
     Energise,
     Open,
     Recent,
-    Refusal,
     ReplaceRelay,
     Role,
-    ScanView,
-    SegmentView,
     SetContactorLockout,
     SetGains,
     SoundSiren,
@@ -42,91 +31,22 @@ from cabinet.link.protocol import (
     TakeOutOfService,
     TestAlertLine,
     TestResidual,
-    Welcome,
 )
-from cabinet.link.server import HELLO_NS, MAX_OF_ROLE, MAX_SILENT, RECENT_EVENTS, EventLog, LinkServer
+from cabinet.link.server import HELLO_NS, MAX_SILENT, RECENT_EVENTS, EventLog
 from cabinet.maintenance import Gains, MaintenanceState
 from cabinet.model import (
-    ABSENT,
     ChargeLimits,
     EndReason,
     Event,
     EventKind,
     Fault,
-    GuardHealth,
     MeterCount,
     OutletState,
     Phase,
     Quality,
     Reading,
-    Snapshot,
 )
-from cabinet.system.socket_peer import peer_uid
-
-ROOT = Path(__file__).parents[3]
-WITHIN_S = 30  # only keeps a broken build from hanging
-
-HEALTH = GuardHealth(True, 1, 0, 0, 2000, 0, 0)
-SNAPSHOT = Snapshot("run1", "epoch1", 5, [], True, ABSENT, ABSENT, ABSENT, 0, 0, HEALTH, 7_000_000)
-
-CHIP = ChipView("ADE7953", 0x38, 0x70, 2, {"VRMS": 4_000_000, "AWATT": -12})
-BUS = BusView(
-    5, [SegmentView("segment 0x70/2", 0x70, 2, True, {"EREMOTEIO": 2}, "", 0, [CHIP], {"A": 5})], [], [], 2, ScanView()
-)
-
-
-class ServedGuard:
-    """The server in a thread of its own, answering like a guard whose outlet 9 is busy."""
-
-    def __init__(self, folder: Path, accounts: Accounts | None = None) -> None:
-        self.path = folder / "guard.sock"
-        self.events = EventLog("run1")
-        self.handled: list[object] = []
-        self.clock = ManualClock()
-        self.accounts = accounts or Accounts.of_this_machine()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self.server = LinkServer(
-            self.path,
-            Welcome(protocol.VERSION, "run1", "epoch1", [1]),
-            self.events,
-            self._handle,
-            lambda: SNAPSHOT,
-            self._bus,
-            self.clock,
-            accounts=self.accounts,
-        )
-        self.scans = 0
-        self._thread.start()
-
-    def _bus(self, scan: bool) -> BusView:
-        self.scans += scan
-        return BUS
-
-    def _handle(self, command):
-        self.handled.append(command)
-        if command.outlet == 9:
-            return Refusal(command.id, "outlet_busy", {"outlet": 9})
-        return Done(command.id)
-
-    def _serve(self) -> None:
-        while not self._stop.is_set():
-            ready, _, _ = select.select(self.server.descriptors, [], [], 0.01)
-            self.server.serve(ready)
-            self.server.push_events()
-            self.server.publish(SNAPSHOT)
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.server.close()
-
-
-@pytest.fixture
-def guard(tmp_path):
-    served = ServedGuard(tmp_path)
-    yield served
-    served.close()
+from cabinet_testing.served_guard import BUS, SNAPSHOT, ServedGuard
 
 
 def event(kind=EventKind.CLOSED) -> Event:
@@ -256,130 +176,6 @@ def test_clients_that_talk_without_end_or_say_nothing_do_not_keep_another_out(gu
         talker.join()
     for sock in silent:
         sock.close()
-
-
-# --- who may be what -------------------------------------------------------------------------------------------------
-
-ME, OTHER = os.geteuid(), 4242  # a user that runs nothing here
-
-
-@pytest.fixture
-def as_user(tmp_path, monkeypatch):
-    """A guard that runs as another user than this test, which has the roles given."""
-    served: list[ServedGuard] = []
-
-    def serve(*roles: Role) -> ServedGuard:
-        accounts = Accounts(OTHER, {})
-        monkeypatch.setattr(accounts, "roles", lambda uid: frozenset(roles) if uid == ME else frozenset())
-        served.append(ServedGuard(tmp_path, accounts))
-        return served[-1]
-
-    yield serve
-    for each in served:
-        each.close()
-
-
-@pytest.mark.parametrize("claimed", list(Role))
-@pytest.mark.parametrize("own", [Role.SERVICE, Role.CONSOLE, Role.VIEWER])
-def test_the_user_decides_about_the_role_and_not_what_a_client_claims(as_user, caplog, own, claimed):
-    guard = as_user(own, Role.VIEWER)
-    if claimed in (own, Role.VIEWER):
-        with BlockingGuard(guard.path, claimed) as link:
-            assert link.snapshot() == SNAPSHOT
-    else:
-        with pytest.raises(LinkError, match=rf"does not take user {ME} as {claimed.value}"):
-            BlockingGuard(guard.path, claimed)
-        guard.close()  # it has said why when this returns
-        assert f"dropped a client of user {ME}: it may not be {claimed.value} here" in caplog.text
-    assert guard.handled == []
-
-
-def test_service_that_the_guard_does_not_take_is_told_so(as_user, caplog):
-    guard = as_user(Role.VIEWER)
-
-    async def on_event(_: Event) -> None: ...
-
-    async def tried() -> None:
-        link = GuardLink(guard.path, Role.SERVICE, lambda _: None, on_event, lambda _: None)
-        running = asyncio.create_task(link.run())
-        while "does not take" not in caplog.text:
-            await asyncio.sleep(0)
-        running.cancel()
-
-    asyncio.run(asyncio.wait_for(tried(), WITHIN_S))
-
-
-def test_roles_of_the_users_of_a_cabinet():
-    """Root and the guard's own user may be anything; each process what it is; others look."""
-    cabinet = Accounts(990, {991: Role.SERVICE, 992: Role.CONSOLE})
-    assert cabinet.roles(0) == cabinet.roles(990) == frozenset(Role)
-    assert cabinet.roles(991) == {Role.SERVICE, Role.VIEWER}
-    assert cabinet.roles(992) == {Role.CONSOLE, Role.VIEWER}
-    assert cabinet.roles(993) == {Role.VIEWER}
-
-
-def test_users_of_the_roles_are_those_the_package_makes_and_the_units_run_as():
-    made = (ROOT / "systemd/cabinet.sysusers").read_text()
-    for role, name in USERS.items():
-        assert f"u {name} " in made
-        assert f"User={name}\n" in (ROOT / f"systemd/cabinet-{role.value}.service").read_text()
-
-
-def test_user_at_the_other_end_is_told_by_the_kernel():
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        assert peer_uid(ours) == ME
-
-
-def connected(path: Path, count: int) -> list[socket.socket]:
-    made = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(count)]
-    for sock in made:
-        sock.settimeout(WITHIN_S)
-        sock.connect(str(path))
-    return made
-
-
-def test_viewers_without_number_leave_places_for_service_and_console(guard):
-    with contextlib.ExitStack() as flood:
-        for _ in range(MAX_OF_ROLE[Role.VIEWER]):
-            flood.enter_context(BlockingGuard(guard.path, Role.VIEWER))
-        for _ in range(3):
-            with pytest.raises(LinkError):
-                BlockingGuard(guard.path, Role.VIEWER)
-        with BlockingGuard(guard.path, Role.CONSOLE) as console, BlockingGuard(guard.path, Role.SERVICE):
-            assert console.snapshot() == SNAPSHOT
-
-
-def test_silent_connections_without_number_keep_no_console_out(guard):
-    with contextlib.ExitStack() as flood:
-        for _ in range(3):
-            for sock in connected(guard.path, 2 * MAX_SILENT):
-                flood.callback(sock.close)
-            with BlockingGuard(guard.path, Role.CONSOLE) as console:
-                assert console.snapshot() == SNAPSHOT
-        assert len(guard.server.descriptors) <= 2 + MAX_SILENT
-
-
-def test_one_users_connections_take_no_places_of_another(as_user):
-    """Whatever it calls itself: a service that was taken over is still the service's user."""
-    guard = as_user(Role.SERVICE, Role.VIEWER)
-    with contextlib.ExitStack() as flood:
-        links = [flood.enter_context(BlockingGuard(guard.path, Role.VIEWER)) for _ in range(MAX_OF_ROLE[Role.SERVICE])]
-        with pytest.raises(LinkError):
-            BlockingGuard(guard.path, Role.VIEWER)
-        guard.accounts.roles = lambda uid: frozenset({Role.CONSOLE, Role.VIEWER})  # the next to come is another user
-        for _ in range(2):
-            flood.enter_context(BlockingGuard(guard.path, Role.CONSOLE))
-        assert [link.snapshot() for link in links] == [SNAPSHOT] * len(links)
-
-
-def test_client_that_is_dropped_again_and_again_is_a_line_in_the_log_a_second(as_user, caplog):
-    guard = as_user(Role.VIEWER)
-    for _ in range(5):
-        with pytest.raises(LinkError):
-            BlockingGuard(guard.path, Role.CONSOLE)
-    guard.close()
-    assert caplog.text.count("dropped a client") == 1
 
 
 def talk_until(link: BlockingGuard, stop: threading.Event) -> None:
