@@ -52,10 +52,8 @@ class OutletUnit:
         self.ends = ends
         self.inputs = OutletInputs(outlet.number)
         self.safety = OutletSafety(config, outlet)
-        short, lost = self.safety.of(ShortCircuit), self.safety.of(SensorLost)
-        self._short_peak_ma, self._hard_peak_ma = short.peak_ma, short.hard_peak_ma
-        self._peak_lost_ns, self._temperature_lost_ns = lost.peak_after_ns, lost.temperature_after_ns
-        self.slow_lost_ns = lost.slow_after_ns
+        self._short, self._lost = self.safety.of(ShortCircuit), self.safety.of(SensorLost)
+        self.slow_lost_ns = self._lost.slow_after_ns
         self._rated_ma = self.safety.of(Overcurrent).rated_ma
         self._min_mains_mv = self.safety.of(Undervoltage).lowest_mv // 2
         self.meter = meter
@@ -154,7 +152,7 @@ class OutletUnit:
             return
         if window.peak_ma >= CURRENT_SEEN_MA:
             self._current_seen_at_ns = window.to_ns
-        if window.peak_ma > self._short_peak_ma:
+        if window.peak_ma > self._short.peak_ma:
             self._over_at_ns = window.to_ns
             if window.at_least:
                 self._unmeasured_at_ns = window.to_ns
@@ -196,7 +194,7 @@ class OutletUnit:
     def may_be_heavy(self, now_ns: int) -> bool:
         """Return whether the outlet carries a short-circuit current, or its current is unknown."""
         greatest_ma = self.greatest_peak_ma(now_ns)
-        return greatest_ma is None or greatest_ma > self._short_peak_ma
+        return greatest_ma is None or greatest_ma > self._short.peak_ma
 
     def current_unknown(self, now_ns: int) -> bool:
         """Return whether the outlet may carry any current: its peak was not read, or another witness contradicts it.
@@ -243,8 +241,8 @@ class OutletUnit:
         shown = self._shown_peak
         if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
             return 0
-        if shown.value > self._short_peak_ma and (
-            shown.value > self._hard_peak_ma or self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS)
+        if shown.value > self._short.peak_ma and (
+            shown.value > self._short.hard_peak_ma or self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS)
         ):
             return ANY_CURRENT_MA
         return int(max(MAX_CROSSTALK_SHARE, self.ends.crosstalk_share) * shown.value)
@@ -294,11 +292,11 @@ class OutletUnit:
             closed=inputs.closed,
             phase=Phase.IDLE if self.charge is None else self.charge.phase,
             session_id=self.session_id,
-            peak_ma=aged(self._shown_peak, inputs.at_ns, self._peak_lost_ns + SHOWN_PEAK_NS),
+            peak_ma=aged(self._shown_peak, inputs.at_ns, self._lost.peak_after_ns + SHOWN_PEAK_NS),
             current_ma=self._shown(inputs.current_ma),
             voltage_mv=aged(inputs.voltage_mv, inputs.at_ns, self.slow_lost_ns),
             power_mw=self._shown(inputs.power_mw),
-            temperature_mc=aged(inputs.temperature_mc, inputs.at_ns, self._temperature_lost_ns),
+            temperature_mc=aged(inputs.temperature_mc, inputs.at_ns, self._lost.temperature_after_ns),
             count=self.meter.count(),
             charge_count=self.charge_count(),
             fault=self.fault,
