@@ -1,7 +1,7 @@
 """Inputs and interfaces of the protections. Values only."""
 
 import abc
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -93,15 +93,7 @@ class CabinetInputs(msgspec.Struct):
     highest_current_ma: Reading = ABSENT  # highest RMS of any outlet with a live register
 
 
-class Configuration(Protocol):
-    """The parts of `cabinet.config.Config` with limits. It is made of these files' sections, so none can import it."""
-
-    @property
-    def protections(self) -> Any: ...
-    @property
-    def feed(self) -> Any: ...
-    @property
-    def hardware(self) -> Any: ...
+Configuration = Any  # `cabinet.config.Config`: made of the sections in these files, so none of them can import it
 
 
 class Protection(abc.ABC):
@@ -138,6 +130,7 @@ class OutletProtection(Protection):
     def __init__(self, config: Configuration, outlet: Any) -> None:
         """Take the limits from `config`, and from `outlet`, its section of the configuration."""
         super().__init__(config)
+        self.half_cycle_ns: int = NS // (2 * config.hardware.frequency_hz)
 
     @abc.abstractmethod
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
@@ -167,7 +160,3 @@ class CabinetProtection(Protection):
     @abc.abstractmethod
     def present(self, inputs: CabinetInputs) -> bool:
         """Return whether the cause is still there."""
-
-
-def half_cycle_ns(config: Configuration) -> int:
-    return NS // (2 * int(config.hardware.frequency_hz))

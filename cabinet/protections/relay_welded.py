@@ -5,14 +5,7 @@ from typing import Annotated, Any
 
 from cabinet.model import Fault, Reading
 from cabinet.protections.evidence import MIN_RMS_MA
-from cabinet.protections.inputs import (
-    SQRT2_PER_MILLE,
-    Configuration,
-    OutletInputs,
-    OutletProtection,
-    PeakWindow,
-    half_cycle_ns,
-)
+from cabinet.protections.inputs import SQRT2_PER_MILLE, Configuration, OutletInputs, OutletProtection, PeakWindow
 from cabinet.sections import NS, Section, milli, nanoseconds, number
 
 WELD_HITS = 3  # windows with current: a single one may be a disturbance, and rectifiers draw once in 10 ms
@@ -118,7 +111,7 @@ class RelayWelded(OutletProtection):
         self.peak_limit_ma = self.current_ma * SQRT2_PER_MILLE // 1000
         self._short_peak_ma = milli(config.protections.short_circuit.peak_a)
         # coil released until zero current: the contacts, and their arc up to the next zero
-        self._parted_ns = nanoseconds(config.hardware.relay_release_s) + half_cycle_ns(config)
+        self._parted_ns = nanoseconds(config.hardware.relay_release_s) + self.half_cycle_ns
         self._hits = UnexpectedPeaks(self._short_peak_ma)
         self._means = UnexpectedRms(self.current_ma)
         self._slow_read = -1

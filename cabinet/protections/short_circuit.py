@@ -5,7 +5,7 @@ from collections import deque
 from typing import Annotated, Any, NamedTuple
 
 from cabinet.model import Fault
-from cabinet.protections.inputs import Configuration, OutletInputs, OutletProtection, PeakWindow, half_cycle_ns
+from cabinet.protections.inputs import Configuration, OutletInputs, OutletProtection, PeakWindow
 from cabinet.sections import Section, number
 
 MAX_INRUSH_NS = 3_000_000  # measured inrushes lasted 1 to 2.7 ms
@@ -116,7 +116,6 @@ class ShortCircuit(OutletProtection):
 
     def __init__(self, config: Configuration, outlet: Any) -> None:
         super().__init__(config, outlet)
-        self._half_ns = half_cycle_ns(config)
         self._hits: deque[_Hit] = deque(maxlen=64)
         self.reset()
 
@@ -130,7 +129,7 @@ class ShortCircuit(OutletProtection):
         window, alert_at_ns = inputs.window, inputs.alert_at_ns
         if not inputs.closed:
             return None
-        if alert_at_ns is not None and inputs.at_ns - alert_at_ns >= UNANSWERED_HALF_CYCLES * self._half_ns:
+        if alert_at_ns is not None and inputs.at_ns - alert_at_ns >= UNANSWERED_HALF_CYCLES * self.half_cycle_ns:
             return {"alert_ms": (inputs.at_ns - alert_at_ns) // 1_000_000, "limit_ma": self.peak_ma}
         if window is None:
             return None
@@ -189,7 +188,7 @@ class ShortCircuit(OutletProtection):
         greatest = windows[place]
         if greatest.crest_ns is None or not any(each.peak_ma < greatest.peak_ma for each in windows[place + 1 :]):
             return {}
-        began_ns = greatest.crest_ns - self._half_ns // 2
+        began_ns = greatest.crest_ns - self.half_cycle_ns // 2
         rose = any(began_ns <= each.from_ns and each.peak_ma < greatest.peak_ma for each in windows[:place])
         return {"crest_ma": greatest.peak_ma} if rose else {}
 
@@ -200,7 +199,7 @@ class ShortCircuit(OutletProtection):
         crest_ns = run.last.crest_ns
         if crest_ns is None:
             return False
-        begins_before = BEFORE_CREST_NS <= crest_ns - run.first.to_ns < self._half_ns // 2
+        begins_before = BEFORE_CREST_NS <= crest_ns - run.first.to_ns < self.half_cycle_ns // 2
         return begins_before and run.last.from_ns - crest_ns >= AFTER_CREST_NS
 
     def _apart(self, earlier: PeakWindow, hit: _Hit) -> bool:
@@ -211,7 +210,7 @@ class ShortCircuit(OutletProtection):
 
     def _half_cycles_later(self, count: int, earlier: PeakWindow, later: PeakWindow) -> bool:
         if earlier.last_half_cycle is None or later.first_half_cycle is None:
-            return later.from_ns - earlier.to_ns >= (count + 1) * self._half_ns // 2
+            return later.from_ns - earlier.to_ns >= (count + 1) * self.half_cycle_ns // 2
         return later.first_half_cycle >= earlier.last_half_cycle + count
 
     def _decides(self, first: PeakWindow, second: PeakWindow) -> bool:
@@ -248,15 +247,15 @@ class ShortCircuit(OutletProtection):
 
     def _magnetises(self, run: _Pulse, before: _Pulse, crest_ns: int) -> bool:
         """Return whether it is behind the crest, smaller than the last one, with none in the half-cycle before."""
-        if run.low_at_ns < crest_ns - self._half_ns // 2:
-            crest_ns -= self._half_ns  # its first window ended behind a zero, but began before it
+        if run.low_at_ns < crest_ns - self.half_cycle_ns // 2:
+            crest_ns -= self.half_cycle_ns  # its first window ended behind a zero, but began before it
         placed = run.low_at_ns >= crest_ns + IRON_BEGINS_NS and run.last.to_ns <= crest_ns + IRON_ENDS_NS
-        apart = run.first.to_ns - before.first.to_ns >= 3 * self._half_ns // 2
+        apart = run.first.to_ns - before.first.to_ns >= 3 * self.half_cycle_ns // 2
         return placed and apart and run.peak_ma <= IRON_DECAY * before.peak_ma
 
     def _ended_too_soon(self, before: _Pulse) -> bool:
         """Return whether a sine through the pulse's beginning, or its maximum, would have exceeded the limit longer."""
-        crest_ns, half_ns = before.first.crest_ns, self._half_ns
+        crest_ns, half_ns = before.first.crest_ns, self.half_cycle_ns
         if crest_ns is None or before.low_at_ns < crest_ns - half_ns // 2 or before.ended_ns == 0:
             return False
         if before.ended_ns <= crest_ns - half_ns // 2 + LAGS_NS:  # or the end of a short's half-cycle, which lags
@@ -270,5 +269,5 @@ class ShortCircuit(OutletProtection):
     def _may_fill(self, run: _Pulse, crest_ns: int) -> bool:
         """Return whether a capacitor may still be filling: until soon after the crest, or until zero if begun later."""
         if run.low_at_ns >= crest_ns:
-            return run.last.to_ns <= crest_ns + self._half_ns // 2
+            return run.last.to_ns <= crest_ns + self.half_cycle_ns // 2
         return run.last.from_ns < crest_ns + FILLED_NS

@@ -31,21 +31,15 @@ SUSPENDS = frozenset(kind.fault for kind in ALL if kind.suspends)
 HIDDEN_CURRENT = frozenset(kind.fault for kind in ALL if kind.hides_current)
 
 
-class ProtectionsSection(Section, frozen=True):
-    """Limits of the protection functions, the first to be reported first; `docs/safety-case.md` gives each hazard."""
+if TYPE_CHECKING:
 
-    if TYPE_CHECKING:
-
+    class ProtectionsSection(Section, frozen=True):
         def __getattr__(self, section: str) -> Any: ...
 
-
-if not TYPE_CHECKING:  # the same with a field for each section
+else:
     sections = {kind.section_name(): kind.section for kind in ALL if kind.section is not Section}
-    ProtectionsSection = msgspec.defstruct(
-        "ProtectionsSection",
-        [(name, section, section()) for name, section in sections.items()],
-        bases=(ProtectionsSection,),
-        namespace={"__doc__": ProtectionsSection.__doc__},
-        module=__name__,
-        frozen=True,
+    fields = [(name, section, section()) for name, section in sections.items()]
+    ProtectionsSection = msgspec.defstruct("ProtectionsSection", fields, bases=(Section,), module=__name__, frozen=True)
+    ProtectionsSection.__doc__ = (
+        "Limits of the protection functions, the first to be reported first; `docs/safety-case.md` gives each hazard."
     )
