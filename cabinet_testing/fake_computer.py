@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from nacl.signing import SigningKey
 
@@ -83,7 +84,9 @@ class FakeComputer:
         self.records = UpdateFolder(tmp_path / "update")
         self.keys = tmp_path / "update-keys"
         self.keys.write_text(f"{base64.b64encode(bytes(OURS.verify_key)).decode()} maker\n")
-        self.context = InspectionContext(self.machine, self.system, self.records, self.keys, "this", self.clock)
+        self.context = InspectionContext(
+            self.machine, cast(Any, self.system), self.records, self.keys, "this", self.clock
+        )
         self.steward = StewardRequests(self.context, self.anybody)
 
     def run(self, words: Sequence[str]) -> bytes:

@@ -194,7 +194,7 @@ class FakeService:
 
     def __init__(self) -> None:
         self.charges = self.accounts = self.queue = self
-        self.property_ = FakePropertyFunctions(self)
+        self.property_: Any = FakePropertyFunctions(self)
         self.begin_anew()
 
     def begin_anew(self) -> None:

@@ -21,15 +21,16 @@ CONFIG = parse(example().replace("# rated_a = 8.0", "rated_a = 5.5").replace("# 
 
 
 def interlock(unit: dict[str, object], cabinet: dict[str, object], check: PreCloseCheck) -> str | None:
-    """The code against closing that the readings give; all else is ready."""
-    parts = Interlocks(
+    """Return the interlock that the readings give, with everything else ready; None if there is none."""
+    parts: list[Any] = [
         SimpleNamespace(latched=False, **cabinet),
         SimpleNamespace(locked_out=False, settled=lambda now_ns: True, welded=lambda: False),
         SimpleNamespace(contactor_closed=True),
         SimpleNamespace(writable=True),
         ManualClock(),
-    )
-    return parts.interlock(SimpleNamespace(latched=False, fault=None, note=None, reserved=False, **unit), check)
+    ]
+    outlet: Any = SimpleNamespace(latched=False, fault=None, note=None, reserved=False, **unit)
+    return Interlocks(*parts).interlock(outlet, check)
 
 
 class OutletHarness:

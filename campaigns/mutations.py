@@ -16,7 +16,7 @@ TESTS: tuple[str, ...] = (
     "tests/unit/protections",
     "tests/unit/guard/test_cabinet_faults.py",
 )
-PROTECTION_NAMES = [kind.fault.value for kind in (*PROTECTIONS, *CABINET_PROTECTIONS)]  # type: ignore[attr-defined]
+PROTECTION_NAMES = [kind.fault.value for kind in (*PROTECTIONS, *CABINET_PROTECTIONS)]
 NAMES = [*PROTECTION_NAMES, *WITNESSES]
 _FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 

@@ -10,6 +10,7 @@ import pytest
 from cabinet import safety
 from cabinet.clock import NS
 from cabinet.model import Fault
+from cabinet.protections.table import PROTECTIONS
 from cabinet.sim.chips import ade7953_registers
 from cabinet.sim.chips.mcp23017 import Mcp23017
 from cabinet.sim.chips.tca9548a import Tca9548a
@@ -161,7 +162,7 @@ class Blind:
     """A stage whose guard has opened nothing and is content."""
 
     def __init__(self, cell, monkeypatch) -> None:
-        monkeypatch.setattr(safety, "PROTECTIONS", tuple(blind(kind) for kind in safety.PROTECTIONS))
+        monkeypatch.setattr(safety, "PROTECTIONS", tuple(blind(kind) for kind in PROTECTIONS))
         self.harness = FaultHarness(random.Random(4), lambda text: None, stuck._small(cell), stuck.SPREAD)
         self.trial = stuck.Trial(cell, self.harness)
 

@@ -82,7 +82,7 @@ def test_disk_that_takes_nothing_keeps_the_old_content_and_its_room(path, writer
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic_file.os, call, full)
+    monkeypatch.setattr(os, call, full)
     with pytest.raises(OSError, match="No space left"):
         writer(path)
     monkeypatch.undo()
@@ -121,14 +121,14 @@ def test_file_is_on_disk_before_its_name_and_the_name_before_the_return(path, mo
         done.append("replace")
         return replace(self, target)
 
-    monkeypatch.setattr(atomic_file.os, "fsync", synced_as)
+    monkeypatch.setattr(os, "fsync", synced_as)
     monkeypatch.setattr(Path, "replace", replaced)
     write_file(path, NEW, synced=synced)
     assert done == steps
 
 
 def test_new_folder_is_synced_into_its_parent(tmp_path, monkeypatch):
-    synced = []
+    synced: list[Path] = []
     monkeypatch.setattr(atomic_file, "sync", synced.append)
     write_file(tmp_path / "state" / "file", NEW)
     assert synced == [tmp_path, tmp_path / "state"]
@@ -136,7 +136,7 @@ def test_new_folder_is_synced_into_its_parent(tmp_path, monkeypatch):
 
 def test_file_has_its_mode_and_owner_before_its_content(path, monkeypatch):
     given = []
-    monkeypatch.setattr(atomic_file.os, "fchown", lambda descriptor, uid, gid: given.append((uid, gid)))
+    monkeypatch.setattr(os, "fchown", lambda descriptor, uid, gid: given.append((uid, gid)))
     with replacing(path, 0o600, owner=1234) as file:
         found = os.fstat(file.fileno())
         assert (stat.S_IMODE(found.st_mode), found.st_size) == (0o600, 0)
@@ -176,7 +176,7 @@ def test_new_file_replaces_none(path):
 
 def test_file_of_another_program_keeps_mode_and_owner(path, monkeypatch):
     given = []
-    monkeypatch.setattr(atomic_file.os, "fchown", lambda descriptor, uid, gid: given.append((uid, gid)))
+    monkeypatch.setattr(os, "fchown", lambda descriptor, uid, gid: given.append((uid, gid)))
     path.chmod(0o604)
     replace_content(path, NEW)
     assert given == [(path.stat().st_uid, path.stat().st_gid)]
@@ -187,7 +187,7 @@ def test_file_system_without_owners_is_no_error(path, monkeypatch):
     def none(*_: object) -> None:
         raise PermissionError(errno.EPERM, "not on FAT")
 
-    monkeypatch.setattr(atomic_file.os, "fchown", none)
+    monkeypatch.setattr(os, "fchown", none)
     replace_content(path, NEW)
     assert path.read_bytes() == NEW
 

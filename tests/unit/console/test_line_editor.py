@@ -54,7 +54,7 @@ def typed(*chunks: bytes, secret: bool = False) -> tuple[str, list[str | Control
     editor.secret = secret
     happened = [each for chunk in chunks for each in editor.feed(chunk)]
     echo = "".join(each.text for each in happened if isinstance(each, Echo))
-    kept = [each for each in happened if not isinstance(each, Echo | ControlSequence)]
+    kept = [each for each in happened if isinstance(each, EnteredLine | ControlKey)]
     row = Row().show(echo)
     return row.above + row.text, [each.text if isinstance(each, EnteredLine) else each for each in kept]
 

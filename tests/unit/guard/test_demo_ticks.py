@@ -25,7 +25,7 @@ def demo_loop(sim: SimCabinet) -> Loop:
     return Loop(sim.config, sim.guard, None, None, sim.clock, 0, DEMO_IDLE_NS)  # type: ignore[arg-type]
 
 
-def run(sim: SimCabinet, duration_ns: int, until=lambda: False) -> bool:  # type: ignore[no-untyped-def]
+def run(sim: SimCabinet, duration_ns: int, until=lambda: False) -> bool:
     """Ticks as the loop makes them, at the guard's own period."""
     loop = demo_loop(sim)
     end_ns = sim.clock.monotonic_ns() + duration_ns

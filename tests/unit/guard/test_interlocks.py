@@ -1,6 +1,7 @@
 """The table of interlocks: its order, and each row alone and before all that follow it."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ class Scene:
     def __init__(self):
         self.clock = ManualClock()
         self.ready_at_ns = self.clock.monotonic_ns()
-        self.present = set()  # faults of the outlet or of the cabinet whose cause is there
+        self.present: set[Fault] = set()  # faults of the outlet or of the cabinet whose cause is there
         self.welded = False
-        self.unit = SimpleNamespace(
+        self.unit: Any = SimpleNamespace(
             latched=False,
             fault=None,
             note=None,
@@ -30,18 +31,19 @@ class Scene:
                 of=lambda kind: SimpleNamespace(lowest_mv=176_000, highest_mv=264_000),
             ),
         )
-        self.cabinet = SimpleNamespace(
+        self.cabinet: Any = SimpleNamespace(
             latched=False,
             feed_full=False,
             inputs=SimpleNamespace(residual_testing=False),
             present=lambda fault: fault in self.present,
         )
-        self.contactor = SimpleNamespace(
+        self.contactor: Any = SimpleNamespace(
             locked_out=False, settled=lambda now_ns: now_ns >= self.ready_at_ns, welded=lambda: self.welded
         )
-        self.relays = SimpleNamespace(contactor_closed=True)
-        self.state_writer = SimpleNamespace(writable=True)
-        self.interlocks = Interlocks(self.cabinet, self.contactor, self.relays, self.state_writer, self.clock)
+        self.relays: Any = SimpleNamespace(contactor_closed=True)
+        self.state_writer: Any = SimpleNamespace(writable=True)
+        parts: list[Any] = [self.cabinet, self.contactor, self.relays, self.state_writer, self.clock]
+        self.interlocks = Interlocks(*parts)
 
     def interlock(self, check=CHARGE):
         return self.interlocks.interlock(self.unit, check)

@@ -95,11 +95,11 @@ class IdleGuard(Guard):
         super().__init__(clock)
         self.at_ms: list[int] = []
         self.maintenance_control = SimpleNamespace(testing=False)
-        self.switching = SimpleNamespace(busy=False)
+        self.contactor = SimpleNamespace(busy=False)
 
     def tick(self, late_ns: int) -> None:
         self.at_ms.append(self.clock.monotonic_ns() // MS)
-        if len(self.at_ms) == 4:
+        if len(self.at_ms) == 4 and self.loop is not None:
             self.loop.stop()
 
     def answer_alerts(self) -> None:
@@ -111,13 +111,13 @@ class IdleGuard(Guard):
 def test_command_ends_the_idling_of_a_demonstration(collector):
     clock = ManualClock(0)
     guard = IdleGuard(clock)
-    server = Server(guard)
+    server: Any = Server(guard)
     server.serve = lambda ready: None
     woken, wake = os.pipe()
     os.write(wake, b"x")
     with open(os.devnull, "wb") as beats:
-        alerts = SimpleNamespace(wake_fd=woken)
-        guard.loop = Loop(demo_config(), guard, alerts, server, clock, beats.fileno(), 40 * MS)
+        fakes: dict[str, Any] = {"guard": guard, "alerts": SimpleNamespace(wake_fd=woken), "server": server}
+        guard.loop = Loop(demo_config(), clock=clock, beat_fd=beats.fileno(), idle_period_ns=40 * MS, **fakes)
         guard.loop.run()
     os.close(woken)
     os.close(wake)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -123,7 +124,7 @@ class UpdateHarness:
         self.while_waiting(self.waited_s)
 
     def run(self) -> UpdateRecord | None:
-        return UpdateRun(self.computer, self.records, self.clock, self.wait).resume()
+        return UpdateRun(cast(Any, self.computer), self.records, self.clock, self.wait).resume()
 
 
 @pytest.fixture
