@@ -16,10 +16,10 @@ SNIPPET = re.compile(
 TRIP = """
 import random
 from cabinet.model import EventKind
-from cabinet.sim.tolerances import SUITED
 from cabinet.texts import Texts
 from campaigns.fault_harness import FaultHarness
 from campaigns.fault_rows import ROWS
+from cabinet_testing.sim_tolerances import SUITED
 
 row, changes = ROWS["outlet_cold"]
 harness = FaultHarness(random.Random(1), lambda text: None, changes, SUITED)
