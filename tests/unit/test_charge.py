@@ -1,79 +1,23 @@
 """Promises about how a charge ends, told by its power alone."""
 
-import math
 import random
 
 import pytest
 
-from cabinet.charge import Charge, EndLimits
-from cabinet.metering import OutletMeter
 from cabinet.model import ABSENT, ChargeLimits, EndReason, MeterCount, Phase, Quality, Reading
 from cabinet_testing import sim_habits as habits
-
-S = 1_000_000_000
-
-ENDS = EndLimits(
-    full_floor_mw=15_000,
-    full_share=0.12,
-    full_hold_ns=1800 * S,
-    full_hysteresis_mw=6_000,
-    unplugged_mw=500,
-    unplugged_hold_ns=60 * S,
-    no_load_mw=5_000,
-    no_load_ns=120 * S,
-    crosstalk_share=0.005,
-    max_duration_ns=36_000 * S,
-)
-
-
-class Outlet:
-    """A charge with its meter, fed by watts and seconds."""
-
-    def __init__(self, limits=ChargeLimits(), **kwargs):  # noqa: B008  # an immutable value
-        self.meter = OutletMeter()
-        self.now_ns = 50 * S
-        self.charge = Charge("s1", limits, ENDS, self.meter.count(), self.now_ns, **kwargs)
-
-    def draw(self, watts: float, seconds: int, neighbour_w: int = 0) -> EndReason | None:
-        """`seconds` at `watts`, a reading a second; stops early where the charge ends."""
-        for _ in range(seconds):
-            self.now_ns += S
-            self.meter.add_energy(int(watts * 1_000_000))
-            self.meter.add_time(S)
-            power = Reading(int(1000 * watts), self.now_ns, Quality.OK)
-            reason = self.charge.step(self.now_ns, power, 1000 * neighbour_w, self.meter.count())
-            self.meter.add_time(0, self.charge.take_load_ns())
-            if reason is not None:
-                return reason
-        return None
-
-    def follow(self, curve, hours: float, step_s: float = 0.5) -> EndReason | None:
-        """A power curve (W by s), a reading each `step_s`; stops early where the charge ends."""
-        start_ns = self.now_ns
-        for _ in range(int(hours * 3600 / step_s)):
-            self.now_ns += int(step_s * S)
-            watts = curve((self.now_ns - start_ns) / S)
-            self.meter.add_time(int(step_s * S))
-            reason = self.charge.step(self.now_ns, Reading(int(1000 * watts), self.now_ns, Quality.OK), 0, self.count)
-            self.meter.add_time(0, self.charge.take_load_ns())
-            if reason is not None:
-                return reason
-        return None
-
-    @property
-    def count(self) -> MeterCount:
-        return self.meter.count()
+from cabinet_testing.charge_harness import ChargeHarness, S
 
 
 def test_outlet_without_a_load_ends_after_its_waiting_time():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     assert outlet.draw(0.5, 119) is None
     assert outlet.charge.wait_left_ns(outlet.now_ns) == S
     assert outlet.draw(0.5, 1) is EndReason.NO_LOAD
 
 
 def test_load_seen_begins_charging_and_no_waiting_ends_it_any_more():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     assert outlet.draw(0, 100) is None
     phases = [outlet.charge.phase]
     assert outlet.draw(120, 1000) is None
@@ -88,19 +32,19 @@ def test_load_seen_begins_charging_and_no_waiting_ends_it_any_more():
     ids=["floor reached", "above the floor", "share of the plateau reached", "above the share"],
 )
 def test_full_is_below_the_floor_or_a_share_of_the_plateau_for_half_an_hour(plateau_w, taper_w, full):
-    outlet = Outlet()
+    outlet = ChargeHarness()
     assert outlet.draw(plateau_w, 3600) is None
     assert outlet.draw(taper_w, 1800) is None
     assert outlet.draw(taper_w, 10) is (EndReason.FULL if full else None)
 
 
 def test_small_rise_during_the_hold_does_not_start_it_over_and_a_real_one_does():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(100, 600)
     assert outlet.draw(10, 1000) is None
     assert outlet.draw(20, 10) is None, "within the hysteresis"
     assert outlet.draw(10, 800) is EndReason.FULL
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(100, 600)
     outlet.draw(10, 1000)
     outlet.draw(22, 10)
@@ -108,14 +52,14 @@ def test_small_rise_during_the_hold_does_not_start_it_over_and_a_real_one_does()
 
 
 def test_soft_start_of_a_charger_is_not_the_beginning_of_the_hold():
-    outlet = Outlet(had_load=True)
+    outlet = ChargeHarness(had_load=True)
     outlet.draw(2, 2)
     assert outlet.draw(18, 3600) is None, "18 W are within the hysteresis, and above what a full battery takes"
     assert outlet.draw(14, 1801) is EndReason.FULL
 
 
 def test_inrush_of_a_plug_put_back_does_not_raise_what_counts_as_full():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(150, 600)
     outlet.draw(0, 5)
     outlet.draw(2000, 1)
@@ -124,7 +68,7 @@ def test_inrush_of_a_plug_put_back_does_not_raise_what_counts_as_full():
 
 
 def test_plug_pulled_out_of_a_steady_charge_is_unplugged():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(150, 900)
     assert outlet.draw(0, 60) is None
     assert outlet.draw(0, 1) is EndReason.UNPLUGGED
@@ -132,7 +76,7 @@ def test_plug_pulled_out_of_a_steady_charge_is_unplugged():
 
 def test_time_without_a_plug_is_no_soft_start():
     """What the meter shows while a plug is pulled out is low, and nine seconds later the charger starts softly."""
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(150, 900)
     outlet.draw(20, 600)
     outlet.draw(12, 1)  # on its way to nothing
@@ -142,7 +86,7 @@ def test_time_without_a_plug_is_no_soft_start():
 
 
 def test_plug_pulled_out_minutes_after_an_inrush_is_unplugged():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(600, 1)
     outlet.draw(150, 120)
     outlet.draw(700, 1)  # pulled and pushed in again
@@ -151,14 +95,14 @@ def test_plug_pulled_out_minutes_after_an_inrush_is_unplugged():
 
 
 def test_plug_pulled_out_during_the_full_hold_is_not_called_full():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(100, 900)
     assert outlet.draw(10, 1790) is None
     assert outlet.draw(0, 61) is EndReason.ENDED_BY_LOAD
 
 
 def test_charger_that_was_on_its_way_down_before_it_went_ended_by_itself():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(77, 900)
     for watts in (76, 74, 72, 70, 68, 66):
         outlet.draw(watts, 20)
@@ -167,20 +111,20 @@ def test_charger_that_was_on_its_way_down_before_it_went_ended_by_itself():
 
 @pytest.mark.parametrize("neighbour_w", [0, 290])
 def test_charger_that_draws_two_watts_is_plugged_in(neighbour_w):
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(34, 900)
     assert outlet.draw(2.5, 3600, neighbour_w) is None, "1.45 W of it may be the neighbour's"
     assert outlet.draw(34, 900) is None
 
 
 def test_plug_pulled_beside_a_strong_neighbour_is_known_within_the_minute():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(34, 900)
     assert outlet.draw(1.6, 61, neighbour_w=290) is EndReason.UNPLUGGED
 
 
 def test_charger_that_rests_beside_a_strong_neighbour_is_waited_for():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     for _ in range(10):
         assert outlet.draw(160, 1500, neighbour_w=460) is None
         assert outlet.draw(0.8, 300, neighbour_w=460) is None, "2.3 W may be the neighbour's, and it shows less"
@@ -189,14 +133,14 @@ def test_charger_that_rests_beside_a_strong_neighbour_is_waited_for():
 
 
 def test_plug_put_back_within_the_hold_goes_on():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(150, 900)
     assert outlet.draw(0, 50) is None
     assert outlet.draw(150, 600) is None
 
 
 def test_neighbours_load_showing_here_does_not_hide_an_unplug():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(150, 900)
     assert outlet.draw(4, 61, neighbour_w=800) is EndReason.UNPLUGGED
 
@@ -213,21 +157,21 @@ def test_neighbours_load_showing_here_does_not_hide_an_unplug():
     ids=["time", "energy", "money by time", "money by energy", "first one counts"],
 )
 def test_charge_ends_at_what_was_bought(limits, reason, after_s):
-    outlet = Outlet(limits)
+    outlet = ChargeHarness(limits)
     start_ns = outlet.now_ns
     assert outlet.draw(100, 4000) is reason
     assert (outlet.now_ns - start_ns) // S == after_s
 
 
 def test_no_charge_is_longer_than_the_longest():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.meter.add_time(35_999 * S, 35_999 * S)
     assert outlet.draw(100, 1) is EndReason.MAX_DURATION
 
 
 def test_resumed_charge_counts_what_was_used_before_and_does_not_wait_for_a_load():
     used = MeterCount(energy_mwh=5_000, powered_ms=400_000, charging_ms=300_000)
-    outlet = Outlet(ChargeLimits(charging_s=600), used=used, had_load=True)
+    outlet = ChargeHarness(ChargeLimits(charging_s=600), used=used, had_load=True)
     assert outlet.charge.phase is Phase.CHARGING
     assert outlet.draw(0.1, 50) is None
     start_ns = outlet.now_ns
@@ -237,7 +181,7 @@ def test_resumed_charge_counts_what_was_used_before_and_does_not_wait_for_a_load
 
 
 def test_unknown_power_ends_nothing_but_the_waiting():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(100, 60)
     for _ in range(4000):
         outlet.now_ns += S
@@ -245,150 +189,18 @@ def test_unknown_power_ends_nothing_but_the_waiting():
 
 
 def test_same_reading_seen_twice_counts_once():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(100, 60)
     reading = Reading(0, outlet.now_ns, Quality.OK)
     for _ in range(100):
         assert outlet.charge.step(outlet.now_ns + 100 * S, reading, 0, outlet.meter.count()) is None
 
 
-# --- one reading is no state -----------------------------------------------------------------------------------------
-
-
-def test_inrush_is_no_load_and_a_charger_that_wakes_after_ninety_seconds_is_waited_for():
-    outlet = Outlet()
-    assert outlet.draw(60, 1) is None
-    assert outlet.draw(2, 89) is None
-    phases = [outlet.charge.phase]
-    assert outlet.draw(160, 600) is None
-    phases.append(outlet.charge.phase)
-    assert phases == [Phase.WAITING_FOR_LOAD, Phase.CHARGING]
-    assert outlet.count.charging_ms == 599_000
-
-
-@pytest.mark.parametrize("idle_w", [0.0, 2.0])
-def test_inrush_does_not_shorten_or_lengthen_the_wait_for_a_load(idle_w):
-    outlet = Outlet()
-    outlet.draw(60, 1)
-    assert outlet.draw(idle_w, 118) is None
-    assert outlet.draw(idle_w, 1) is EndReason.NO_LOAD
-
-
-def test_load_that_begins_at_the_end_of_the_wait_is_given_its_readings():
-    outlet = Outlet()
-    outlet.draw(2, 118)
-    assert outlet.draw(160, 100) is None
-
-
-def test_neighbours_load_is_no_load_here():
-    outlet = Outlet()
-    assert outlet.draw(5.2, 119, neighbour_w=1000) is None
-    assert outlet.draw(5.2, 1, neighbour_w=1000) is EndReason.NO_LOAD
-
-
-@pytest.mark.parametrize("pulse_w", [25, 60])
-def test_pulses_of_an_idle_charger_do_not_keep_it_from_being_full(pulse_w):
-    curve = habits.pulsing(habits.charge(160, 1, 0.2), pulse_w, 230)
-    outlet = Outlet()
-    assert outlet.follow(curve, 4, step_s=0.1) is EndReason.FULL
-    low_s = 3600 + 0.2 * 3600 * math.log(1 / 0.12)
-    assert (outlet.now_ns - 50 * S) / S == pytest.approx(low_s + 1800, abs=15)
-
-
-@pytest.mark.parametrize("watts", [8, 12.4, 20, 24])
-def test_small_charger_is_not_full_while_it_charges_and_is_when_it_came_down(watts):
-    outlet = Outlet()
-    assert outlet.draw(watts, 6 * 3600) is None
-    for share in (0.8, 0.6, 0.5, 0.4, 0.3):
-        outlet.draw(watts * share, 60)
-    assert outlet.draw(1, 1801) is EndReason.FULL
-
-
-def test_small_charger_that_goes_on_after_an_outage_is_not_full_while_it_charges():
-    used = MeterCount(energy_mwh=12_400, powered_ms=3_600_000, charging_ms=3_600_000)
-    outlet = Outlet(used=used, had_load=True)
-    assert outlet.draw(12.4, 2 * 3600) is None
-
-
-@pytest.mark.parametrize("idle_w", [1, 3, 4.2, 4.9])
-def test_hot_pack_that_pauses_is_not_called_full_and_goes_on(idle_w):
-    outlet = Outlet()
-    outlet.draw(160, 3600)
-    assert outlet.draw(idle_w, 40 * 60) is None
-    assert outlet.draw(160, 3600) is None
-
-
-def test_charger_that_idles_without_having_tapered_stopped_by_itself():
-    outlet = Outlet()
-    outlet.draw(160, 3600)
-    assert outlet.draw(3, 4 * 1800 - 1) is None
-    assert outlet.draw(3, 2) is EndReason.ENDED_BY_LOAD
-
-
-def test_charger_that_tapered_and_idles_is_full_after_half_an_hour():
-    outlet = Outlet()
-    outlet.draw(160, 3600)
-    for watts in (140, 120, 90, 60, 40):
-        outlet.draw(watts, 20)
-    assert outlet.draw(3, 1800) is None
-    assert outlet.draw(3, 1) is EndReason.FULL
-
-
-@pytest.mark.parametrize("on_s", [20, 90, 240])
-@pytest.mark.parametrize("off_s", [30, 150])
-def test_slow_taper_behind_a_fan_that_starts_and_stops_is_full_after_half_an_hour(on_s, off_s):
-    outlet = Outlet()
-    outlet.draw(400, 3600)
-    seconds = 0
-    watts = 80.0
-    while watts > 48:  # 15 % in ten minutes, down to the limit of a charger of 400 W
-        watts *= 0.85 ** (1 / 600)
-        seconds += 1
-        assert outlet.draw(watts + 4 * (seconds % (on_s + off_s) < on_s), 1) is None
-    assert outlet.draw(3, 1790) is None
-    assert outlet.draw(3, 11) is EndReason.FULL
-
-
-@pytest.mark.parametrize("steps", [(300, 180), (300, 240, 200)])
-@pytest.mark.parametrize("each_s", [100, 300, 450])
-def test_pauses_of_a_hot_pack_and_steps_of_derating_are_no_slow_taper(steps, each_s):
-    outlet = Outlet()
-    outlet.draw(300, 3600)
-    for watts in steps:
-        outlet.draw(3, 60)
-        outlet.draw(watts, each_s)
-    assert outlet.draw(3, 40 * 60) is None
-
-
-def test_derated_charger_that_pauses_did_not_taper():
-    outlet = Outlet()
-    outlet.draw(300, 3600)
-    outlet.draw(180, 300)
-    assert outlet.draw(3, 40 * 60) is None
-
-
-def test_meter_that_reads_nothing_once_pulls_no_plug():
-    outlet = Outlet()
-    outlet.draw(160, 600)
-    for _ in range(10):
-        assert outlet.draw(0, 1) is None
-        assert outlet.draw(160, 120) is None
-    assert outlet.draw(0, 61) is EndReason.UNPLUGGED
-
-
-def test_noise_at_an_empty_outlet_does_not_keep_it_plugged_in():
-    outlet = Outlet()
-    outlet.draw(160, 600)
-    outlet.draw(0, 30)
-    outlet.draw(0.9, 1)
-    assert outlet.draw(0, 31) is EndReason.UNPLUGGED
-
-
 # --- charging time is time with a load -------------------------------------------------------------------------------
 
 
 def test_minute_after_the_plug_was_pulled_is_no_charging_time():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(160, 3600)
     assert outlet.draw(0, 100) is EndReason.UNPLUGGED
     assert 3598_000 <= outlet.count.charging_ms <= 3600_000
@@ -396,14 +208,14 @@ def test_minute_after_the_plug_was_pulled_is_no_charging_time():
 
 @pytest.mark.parametrize("idle_w", [0.8, 3.0])
 def test_time_until_full_is_no_charging_time_without_a_load(idle_w):
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(160, 3600)
     assert outlet.draw(idle_w, 3 * 3600) in (EndReason.FULL, EndReason.ENDED_BY_LOAD)
     assert 3598_000 <= outlet.count.charging_ms <= 3600_000
 
 
 def test_rests_are_no_charging_time():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     for _ in range(6):
         assert outlet.draw(160, 1500) is None
         assert outlet.draw(0.8, 300) is None
@@ -411,7 +223,7 @@ def test_rests_are_no_charging_time():
 
 
 def test_bought_time_lasts_through_pauses():
-    outlet = Outlet(ChargeLimits(charging_s=3600))
+    outlet = ChargeHarness(ChargeLimits(charging_s=3600))
     outlet.draw(160, 1800)
     assert outlet.draw(3, 1200) is None
     assert outlet.draw(160, 1799) is None
@@ -419,7 +231,7 @@ def test_bought_time_lasts_through_pauses():
 
 
 def test_time_in_which_the_mains_were_away_is_no_charging_time():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(160, 60)
     before_ms = outlet.count.charging_ms
     outlet.charge.note_mains_failure()
@@ -429,7 +241,7 @@ def test_time_in_which_the_mains_were_away_is_no_charging_time():
 
 
 def test_pulse_of_an_idle_charger_is_no_charging_time():
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(160, 600)
     before_ms = outlet.count.charging_ms
     for _ in range(10):
@@ -444,7 +256,7 @@ def true_load_s(curve, until_s: float) -> float:
 
 @pytest.mark.parametrize("habit", habits.HABITS, ids=lambda habit: habit.name)
 def test_habit_of_a_charger_ends_rightly_and_is_counted_for_what_it_charged(habit):
-    outlet = Outlet()
+    outlet = ChargeHarness()
     reason = outlet.follow(habit.watts, habit.hours)
     took_s = (outlet.now_ns - 50 * S) / S
     assert reason in habit.allowed
@@ -455,7 +267,7 @@ def test_habit_of_a_charger_ends_rightly_and_is_counted_for_what_it_charged(habi
 @pytest.mark.parametrize("seed", range(24))
 def test_made_up_habit_of_a_charger_ends_rightly(seed):
     habit = habits.random_habit(random.Random(seed))
-    outlet = Outlet()
+    outlet = ChargeHarness()
     reason = outlet.follow(habit.watts, habit.hours, step_s=1.0)
     took_s = (outlet.now_ns - 50 * S) / S
     assert reason in habit.allowed | {EndReason.MAX_DURATION}, f"{habit.name} after {took_s / 3600:.2f} h"
@@ -465,6 +277,6 @@ def test_made_up_habit_of_a_charger_ends_rightly(seed):
 @pytest.mark.parametrize(("high_readings", "reason"), [(2, EndReason.FULL), (3, None)])
 def test_two_readings_far_apart_do_not_start_the_hold_over_and_three_do(high_readings, reason):
     high = range(600, 600 + 10 * high_readings, 10)
-    outlet = Outlet()
+    outlet = ChargeHarness()
     outlet.draw(160, 600)
     assert outlet.follow(lambda at_s: 60 if at_s in high else 10, 1810 / 3600, step_s=10.0) is reason

@@ -4,53 +4,19 @@ import gc
 import random
 import re
 import tracemalloc
-from typing import Literal
 
-import argon2
 import msgspec
 import pytest
 
-from cabinet.clock import NS, ManualClock
-from cabinet.console.accounts import ConsoleAccounts, Level
-from cabinet.console.command import Backends
-from cabinet.console.shell import Shell
-from cabinet.console.terminal.session import QUERY_DEVICE, QUERY_SIZE, TerminalSession
+from cabinet.console.terminal.session import QUERY_DEVICE, QUERY_SIZE
 from cabinet.link.protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
-from cabinet_testing.console_snapshots import CHARGING, CONFIG, SHORTED, FakeGuardClient, outlet, snapshot
+from cabinet_testing.console_line import LOGIN, ConsoleLine
+from cabinet_testing.console_snapshots import CHARGING, CONFIG, SHORTED, outlet, snapshot
 
-CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-LOGIN = b"tech\r123456\r"
 IT_IS_A_TERMINAL = b"\x1b[?62;22c"
 OF_24_BY_80 = b"\x1b[24;80R"
 QUICK = 20_000  # random bytes in a quick test; the campaign sends a million
-
-
-class Line:
-    """A console and what a person sees of it."""
-
-    def __init__(self, folder, language: str = "en", terminal: Literal["auto", "plain", "full"] = "plain") -> None:
-        self.clock = ManualClock()
-        self.guard = FakeGuardClient(snapshot(CHARGING, SHORTED))
-        self.staff = ConsoleAccounts(folder / "staff.json", self.clock, CHEAP)
-        self.staff.set_pin("tech", Level.SERVICE, "123456")
-        self.staff.remember("tech", language=language, terminal=terminal)
-        self.rows: list[tuple[str, str]] = []
-        self.hindrance: str | None = None
-        shell = Shell(CONFIG, self.staff, self.guard, self.clock, Backends(lambda: self.hindrance), self)
-        self.talk = TerminalSession(shell, self.clock, baud=9600)
-        self.talk.greet()
-
-    def note(self, account: str, level: str, line: str, outcome: str) -> bool:
-        self.rows.append((line, outcome))
-        return True
-
-    def type(self, data: bytes) -> str:
-        return self.talk.take(data).decode()
-
-    def tick(self, seconds: float = 0.5) -> str:
-        self.clock.advance_ns(int(seconds * NS))
-        return self.talk.tick().decode()
 
 
 def seen(shown: str) -> str:
@@ -60,12 +26,12 @@ def seen(shown: str) -> str:
 
 @pytest.fixture
 def line(tmp_path):
-    return Line(tmp_path)
+    return ConsoleLine(tmp_path)
 
 
 @pytest.fixture
 def full(tmp_path):
-    line = Line(tmp_path, terminal="auto")
+    line = ConsoleLine(tmp_path, terminal="auto")
     line.type(LOGIN)
     line.type(IT_IS_A_TERMINAL)
     line.type(OF_24_BY_80)
@@ -76,7 +42,7 @@ def full(tmp_path):
 
 
 def test_terminal_is_asked_after_the_login_only_and_answers_are_followed(tmp_path):
-    line = Line(tmp_path, terminal="auto")
+    line = ConsoleLine(tmp_path, terminal="auto")
     assert b"\x1b" not in line.talk.greet()
     assert line.type(LOGIN).encode().endswith(b"SG-1> " + QUERY_DEVICE)
     assert line.type(IT_IS_A_TERMINAL).encode() == QUERY_SIZE
@@ -85,7 +51,7 @@ def test_terminal_is_asked_after_the_login_only_and_answers_are_followed(tmp_pat
 
 
 def test_terminal_that_does_not_answer_stays_plain(tmp_path):
-    line = Line(tmp_path, terminal="auto")
+    line = ConsoleLine(tmp_path, terminal="auto")
     line.type(LOGIN)
     line.tick(10)
     assert line.type(IT_IS_A_TERMINAL + OF_24_BY_80) == "", "an answer nobody waits for"
@@ -97,7 +63,7 @@ def test_dumb_terminal_of_a_choice_is_never_asked(line):
 
 
 def test_what_was_typed_before_the_answer_stays(tmp_path):
-    line = Line(tmp_path, terminal="auto")
+    line = ConsoleLine(tmp_path, terminal="auto")
     line.type(LOGIN)
     line.type(b"fau" + IT_IS_A_TERMINAL + b"l")
     assert "Short circuit" in line.type(OF_24_BY_80 + b"ts\r")
@@ -316,90 +282,6 @@ def test_guard_and_service_going_and_coming_are_told(line):
     told = line.tick(2)
     assert "The guard answers again." in told
     assert "The service does not run any more." in told
-
-
-# --- a program -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def program(line):
-    line.type(LOGIN)
-    assert line.type(b"machine\r").endswith('{"ok":true,"data":"machine"}\r\n')
-    return line
-
-
-def test_one_request_is_one_line_of_reply_without_echo_or_prompt(program):
-    shown = program.type(b"outlet 3\r")
-    assert shown.endswith("\r\n")
-    assert shown.count("\r\n") == 1
-    answer = msgspec.json.decode(shown)
-    assert (answer["ok"], answer["data"]["outlet"]["session_id"]) == (True, "S-1")
-
-
-def test_noise_in_a_request_is_a_refusal_and_in_a_reply_no_json(program):
-    """There is no checksum: a broken request names no command, and a broken line of a reply is no JSON."""
-    assert msgspec.json.decode(program.type(b"off\xff 3\r"))["code"] == "unknown_command"
-    assert program.guard.asked == []
-    reply = program.type(b"faults\r").strip()
-    for cut in range(1, len(reply)):
-        with pytest.raises(msgspec.DecodeError):
-            msgspec.json.decode(reply[:cut])
-
-
-def test_what_needs_a_yes_needs_it_in_the_request(program):
-    assert msgspec.json.decode(program.type(b"clear 5\r"))["code"] == "confirm"
-    assert program.guard.asked == []
-    assert msgspec.json.decode(program.type(b"clear 5 --yes\r"))["ok"] is True
-    assert program.guard.asked == [ClearLatch(7, 5, "console:tech")]
-
-
-def test_dialogues_and_live_pictures_are_for_people(program):
-    for asked in (b"watch\r", b"pin\r"):
-        assert msgspec.json.decode(program.type(asked))["code"] == "for_people"
-
-
-@pytest.mark.parametrize("asked", [b"xyzzy\r", b"outlet 99\r", b"off\r", b"x" * 300 + b"\r"])
-def test_what_cannot_be_done_is_a_line_with_a_code(program, asked):
-    shown = program.type(asked)
-    assert msgspec.json.decode(shown.splitlines()[-1])["ok"] is False
-
-
-def test_guard_gone_is_a_code(program):
-    program.guard.gone = True
-    assert msgspec.json.decode(program.type(b"status\r"))["code"] == "guard_gone"
-
-
-def test_notices_to_a_program_are_lines_of_their_own(program):
-    program.type(b"notices on\r")
-    program.guard.shown = snapshot(outlet(7, fault=Fault.OUTLET_HOT, latched=True))
-    told = [msgspec.json.decode(told[1:]) for told in program.tick(2).splitlines()]
-    assert {"code": "fault", "outlet": 7, "fault": "outlet_hot", "latched": True} in [each["notice"] for each in told]
-
-
-def test_program_at_a_terminal_with_line_editing_recalls_and_completes_nothing(full):
-    full.type(b"off 1\r")
-    assert full.type(b"machine\r").endswith('{"ok":true,"data":"machine"}\r\n')
-    full.guard.asked.clear()
-    assert full.type(b"\x1b[A\r") == ""
-    assert msgspec.json.decode(full.type(b"fau\t\r"))["code"] == "unknown_command"
-    assert full.guard.asked == []
-
-
-def test_terminal_plain_ends_the_machine_mode(program):
-    assert "SG-1> " in program.type(b"terminal plain\r")
-
-
-def test_json_on_every_reading_command_is_one_line(line):
-    from cabinet.console.registry import COMMANDS
-
-    line.type(LOGIN)
-    for plan in COMMANDS.values():
-        if plan.reads and plan.name != "watch":
-            shown = line.type(f"{plan.example} --json\r".encode()).split("\r\n")
-            answer = msgspec.json.decode(shown[1])
-            assert answer["ok"] or answer["code"] in ("service_gone", "steward_gone", "unknown_trip", "guard_gone"), (
-                plan.name
-            )
 
 
 # --- fuzz ------------------------------------------------------------------------------------------------------------
