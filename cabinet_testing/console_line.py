@@ -16,6 +16,8 @@ CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 LOGIN = b"tech\r123456\r"
+IT_IS_A_TERMINAL = b"\x1b[?62;22c"
+OF_24_BY_80 = b"\x1b[24;80R"
 
 
 class ConsoleLine:

@@ -4,6 +4,7 @@ import pytest
 
 from cabinet.clock import ManualClock
 from cabinet_testing.console_harness import made_accounts
+from cabinet_testing.console_line import IT_IS_A_TERMINAL, LOGIN, OF_24_BY_80, ConsoleLine
 from cabinet_testing.console_snapshots import BLIND, CHARGING, SHORTED, FakeGuardClient, snapshot
 from cabinet_testing.fake_guard_console import Terminal
 
@@ -25,3 +26,24 @@ def terminal(tmp_path, staff_file, guard):
     path = tmp_path / "console-staff.json"
     path.write_bytes(staff_file)
     return Terminal(path, guard)
+
+
+@pytest.fixture
+def line(tmp_path):
+    return ConsoleLine(tmp_path)
+
+
+@pytest.fixture
+def full(tmp_path):
+    line = ConsoleLine(tmp_path, terminal="auto")
+    line.type(LOGIN)
+    line.type(IT_IS_A_TERMINAL)
+    line.type(OF_24_BY_80)
+    return line
+
+
+@pytest.fixture
+def program(line):
+    line.type(LOGIN)
+    assert line.type(b"machine\r").endswith('{"ok":true,"data":"machine"}\r\n')
+    return line

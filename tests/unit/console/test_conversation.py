@@ -11,31 +11,15 @@ import pytest
 from cabinet.console.terminal.session import QUERY_DEVICE, QUERY_SIZE
 from cabinet.link.protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
-from cabinet_testing.console_line import LOGIN, ConsoleLine
+from cabinet_testing.console_line import IT_IS_A_TERMINAL, LOGIN, OF_24_BY_80, ConsoleLine
 from cabinet_testing.console_snapshots import CHARGING, CONFIG, SHORTED, outlet, snapshot
 
-IT_IS_A_TERMINAL = b"\x1b[?62;22c"
-OF_24_BY_80 = b"\x1b[24;80R"
 QUICK = 20_000  # random bytes in a quick test; the campaign sends a million
 
 
 def seen(shown: str) -> str:
     """Without what moves a cursor or colours."""
     return re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])", "", shown)
-
-
-@pytest.fixture
-def line(tmp_path):
-    return ConsoleLine(tmp_path)
-
-
-@pytest.fixture
-def full(tmp_path):
-    line = ConsoleLine(tmp_path, terminal="auto")
-    line.type(LOGIN)
-    line.type(IT_IS_A_TERMINAL)
-    line.type(OF_24_BY_80)
-    return line
 
 
 # --- what the terminal is --------------------------------------------------------------------------------------------

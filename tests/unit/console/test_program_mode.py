@@ -5,20 +5,8 @@ import pytest
 
 from cabinet.link.protocol import ClearLatch
 from cabinet.model import Fault
-from cabinet_testing.console_line import LOGIN, ConsoleLine
+from cabinet_testing.console_line import LOGIN
 from cabinet_testing.console_snapshots import outlet, snapshot
-
-
-@pytest.fixture
-def line(tmp_path):
-    return ConsoleLine(tmp_path)
-
-
-@pytest.fixture
-def program(line):
-    line.type(LOGIN)
-    assert line.type(b"machine\r").endswith('{"ok":true,"data":"machine"}\r\n')
-    return line
 
 
 def test_one_request_is_one_line_of_reply_without_echo_or_prompt(program):
