@@ -29,7 +29,9 @@ def interlock(unit: dict[str, object], cabinet: dict[str, object], check: PreClo
         SimpleNamespace(writable=True),
         ManualClock(),
     ]
-    outlet: Any = SimpleNamespace(latched=False, fault=None, note=None, reserved=False, **unit)
+    outlet: Any = SimpleNamespace(
+        latched=False, fault=None, note=None, reserved=False, lowest_mv=176_000, highest_mv=264_000, **unit
+    )
     return Interlocks(*parts).interlock(outlet, check)
 
 

@@ -43,6 +43,8 @@ def build_guard(
     idle_period_ns: int = 0,
 ) -> tuple[Guard, AlertLines]:
     """Return a started guard and the lines that wake its loop: all open, sensors up as far as they answer."""
+    if idle_period_ns and not config.simulated:
+        raise ValueError("a guard of real outlets does not idle")
     relays, contacts = RelayBank.from_config(config, bus, pins, clock), Contacts(config.hardware, pins)
     ends = msgspec.convert(in_milli_units(config.charge), EndLimits)
     units = [OutletUnit(config, outlet, ends, counters.meter(index)) for index, outlet in enumerate(config.outlet)]

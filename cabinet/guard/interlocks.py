@@ -1,7 +1,7 @@
 """Interlocks: may this outlet close? One ordered table of reasons against it; the first that applies is the answer.
 
-The pre-close check is made at a request and again at the moment of closing, because an outlet may wait in the queue. An
-outlet in use has no interlock: a second request is answered from its charge.
+The pre-close check is made at a request and again at the moment of closing, because an outlet may wait in the queue. A
+request for an outlet in use is answered from its charge, before this check.
 """
 
 import enum
@@ -14,7 +14,6 @@ from cabinet.guard.contactor import ContactorControl
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.state_files import StateWriter
 from cabinet.model import Fault
-from cabinet.protections.voltage import Overvoltage
 from cabinet.relays import RelayBank
 
 
@@ -37,7 +36,10 @@ class Interlocks(NamedTuple):
 
     def interlock(self, unit: OutletUnit, check: PreCloseCheck) -> str | None:
         """Run the pre-close check. Return the code of the reason why `unit` may not close now, or None."""
-        return next((row.code for row in INTERLOCKS if row.check <= check and row.applies(unit, self)), None)
+        for row_check, code, applies in INTERLOCKS:
+            if row_check <= check and applies(unit, self):
+                return code
+        return None
 
 
 class Interlock(NamedTuple):
@@ -48,13 +50,14 @@ class Interlock(NamedTuple):
     applies: Callable[[OutletUnit, Interlocks], bool]
 
 
-def _present(unit: OutletUnit, *faults: Fault) -> bool:
-    return any(unit.safety.present(fault, unit.inputs) for fault in faults)
+def _present(unit: OutletUnit, fault: Fault, other: Fault | None = None) -> bool:
+    present, inputs = unit.safety.present, unit.inputs
+    return present(fault, inputs) or (other is not None and present(other, inputs))
 
 
 def _voltage_out_of_band(unit: OutletUnit) -> bool:
-    voltage_mv, limits = unit.inputs.voltage_mv.value, unit.safety.of(Overvoltage)
-    return voltage_mv is None or not limits.lowest_mv <= voltage_mv <= limits.highest_mv
+    voltage_mv = unit.inputs.voltage_mv.value
+    return voltage_mv is None or not unit.lowest_mv <= voltage_mv <= unit.highest_mv
 
 
 _CLOSING, _TEST_CHARGE, _CHARGE = PreCloseCheck

@@ -57,7 +57,9 @@ class OutletUnit:
         self._peak_lost_ns, self._temperature_lost_ns = lost.peak_after_ns, lost.temperature_after_ns
         self.slow_lost_ns = lost.slow_after_ns
         self._rated_ma = self.safety.of(Overcurrent).rated_ma
-        self._min_mains_mv = self.safety.of(Undervoltage).lowest_mv // 2
+        band = self.safety.of(Undervoltage)
+        self.lowest_mv, self.highest_mv = band.lowest_mv, band.highest_mv
+        self._min_mains_mv = self.lowest_mv // 2
         self.meter = meter
         self.charge: Charge | None = None
         self.last_charge_count = MeterCount()

@@ -29,6 +29,7 @@ class FeedOverload(CabinetProtection):
     """Trip if all outlets together exceed the supply's capacity: the newest charge is opened first, then the next."""
 
     fault = Fault.FEED_OVERLOAD
+    latched = False
 
     def __init__(self, config: Configuration) -> None:
         super().__init__(config)

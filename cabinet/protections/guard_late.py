@@ -17,6 +17,7 @@ class GuardLate(OutletProtection):
     """Trip if the loop stalled for so long that protection was interrupted: everything opens."""
 
     fault = Fault.GUARD_LATE
+    latched = False
     whole_cabinet = True
     section = GuardLateSection
     each_tick = True

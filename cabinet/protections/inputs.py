@@ -105,7 +105,7 @@ class Protection(abc.ABC):
 
     fault: ClassVar[Fault]
     section: ClassVar[type[Section]] = Section
-    latched: ClassVar[bool] = False  # stays open until staff clear it
+    latched: ClassVar[bool]  # stays open until staff clear it; without a default, because the safe one is not the usual
     suspends: ClassVar[bool] = False  # the charge is suspended, not ended
     resumes: ClassVar[bool] = False  # the service continues the interrupted charge once the cause has passed
     hides_current: ClassVar[bool] = False  # an outlet's meter does not show it: it may appear as a neighbour's weld

@@ -17,6 +17,7 @@ class Overpower(OutletProtection):
     """Trip on more than the outlet's rated power, for longer than any start-up lasts."""
 
     fault = Fault.OVERPOWER
+    latched = False
     section = OverpowerSection
     after_ns: int
 

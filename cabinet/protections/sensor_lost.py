@@ -27,6 +27,7 @@ class SensorLost(OutletProtection):
     """Trip if there is no valid reading for too long: an unmonitored outlet is open. A lost sensor is never 0 A."""
 
     fault = Fault.SENSOR_LOST
+    latched = False
     section = SensorLostSection
     each_tick = True
     resumes = True

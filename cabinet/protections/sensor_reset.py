@@ -20,6 +20,7 @@ class SensorReset(OutletProtection):
     """
 
     fault = Fault.SENSOR_RESET
+    latched = False
     section = SensorResetSection
     each_tick = True
     resumes = True

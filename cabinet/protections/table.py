@@ -13,13 +13,19 @@ from cabinet.sections import Section
 
 
 def _all() -> list[type[Protection]]:
-    """Return the class of each fault. Raises KeyError for a fault without a protection."""
-    found = {}
+    """Return the class of each fault.
+
+    Raises KeyError for a fault without a protection, ValueError for one with two or for a class that does not say
+    whether its fault is latched.
+    """
+    found: dict[Fault, type[Protection]] = {}
     for file in pkgutil.iter_modules(protections.__path__, f"{protections.__name__}."):
         if file.name != __name__:
             for kind in vars(importlib.import_module(file.name)).values():
-                if isinstance(kind, type) and issubclass(kind, Protection) and "fault" in vars(kind):
-                    found[kind.fault] = kind
+                if not (isinstance(kind, type) and issubclass(kind, Protection) and "fault" in vars(kind)):
+                    continue
+                if found.setdefault(kind.fault, kind) is not kind or not hasattr(kind, "latched"):
+                    raise ValueError(f"{file.name}: two protections for {kind.fault.value}, or one without `latched`")
     return [found[fault] for fault in Fault]
 
 

@@ -50,9 +50,11 @@ class _Voltage(OutletProtection):
 
 class Overvoltage(_Voltage):
     fault = Fault.OVERVOLTAGE
+    latched = False
     upper = True
 
 
 class Undervoltage(_Voltage):
     fault = Fault.UNDERVOLTAGE
+    latched = False
     upper = False

@@ -25,10 +25,11 @@ class Scene:
             fault=None,
             note=None,
             reserved=False,
+            lowest_mv=176_000,
+            highest_mv=264_000,
             inputs=SimpleNamespace(reset_at_ns=None, voltage_mv=Reading(220_000, 0, Quality.OK)),
             safety=SimpleNamespace(
                 present=lambda fault, inputs: fault in self.present,
-                of=lambda kind: SimpleNamespace(lowest_mv=176_000, highest_mv=264_000),
             ),
         )
         self.cabinet: Any = SimpleNamespace(

@@ -3,10 +3,59 @@
 import inspect
 import sys
 
+import pytest
+
 from cabinet.model import Fault
+from cabinet.protections import alarm_contacts, table
+from cabinet.protections.inputs import OutletProtection
+from cabinet.protections.short_circuit import ShortCircuit
 from cabinet.protections.table import ALL, CABINET_PROTECTIONS, PROTECTIONS
 from cabinet.sections import in_milli_units
 from cabinet_testing.protection_harness import MS, OutletHarness
+
+FACTS = {
+    "short_circuit": "latched each_tick forgets_on_closing",
+    "relay_welded": "latched hides_current each_tick whole_cabinet forgets_on_closing",
+    "guard_late": "resumes each_tick whole_cabinet",
+    "sensor_reset": "resumes each_tick",
+    "sensor_lost": "resumes each_tick",
+    "sensor_frozen": "latched each_tick forgets_on_closing",
+    "relay_stuck_open": "latched each_tick",
+    "overcurrent": "latched",
+    "outlet_hot": "latched",
+    "thermal_runaway": "latched forgets_on_closing",
+    "overpower": "",
+    "overvoltage": "suspends resumes",
+    "undervoltage": "suspends resumes",
+    "reclose_storm": "latched",
+    "contactor_welded": "latched siren",
+    "smoke": "latched siren",
+    "residual_current": "latched",
+    "water": "latched siren",
+    "cabinet_hot": "latched siren",
+    "sensor_disagrees": "latched hides_current",
+    "feed_overload": "",
+}
+NAMES = ["latched", "suspends", "resumes", "hides_current", "each_tick", "whole_cabinet", "forgets_on_closing", "siren"]
+
+
+def test_facts_of_each_protection_are_those_of_the_safety_case():
+    """A fact that is lost would be silent: an outlet that is not latched, a charge that is not resumed, no siren."""
+    assert {kind.fault.value: " ".join(name for name in NAMES if getattr(kind, name, False)) for kind in ALL} == FACTS
+
+
+def test_second_protection_for_a_fault_and_one_without_latched_are_refused(monkeypatch):
+    class Copy(OutletProtection):
+        fault = Fault.SMOKE
+        latched = True
+
+    monkeypatch.setattr(alarm_contacts, "Copy", Copy, raising=False)
+    with pytest.raises(ValueError, match="two protections for smoke"):
+        table._all()
+    monkeypatch.setattr(alarm_contacts, "Copy", alarm_contacts.Smoke)
+    monkeypatch.delattr(ShortCircuit, "latched")
+    with pytest.raises(ValueError, match="two protections for short_circuit, or one without `latched`"):
+        table._all()
 
 
 def test_every_limit_is_used_by_some_protection():
