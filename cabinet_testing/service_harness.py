@@ -21,7 +21,7 @@ from cabinet.records import UsageFilter, UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView, StartChoice
-from cabinet.store import accounts, people, usage
+from cabinet.store import ledger_books, people, usage
 from cabinet.store.database import Database
 from cabinet_testing.fake_guard import FakeGuard
 
@@ -53,7 +53,7 @@ def _prepared(balance_fen: int, residents: int) -> bytes:
             for card in (*CARDS, *(f"2{number:07}" for number in range(residents - len(CARDS)))):
                 resident_id = people.add_resident(connection, card, "", QUICK.hash(PIN), wall.unix_ms)
                 top_up = ledger.top_up(f"first:{resident_id}", resident_id, balance_fen)
-                ledger.post(accounts.SqliteBooks(connection, wall), top_up)
+                ledger.post(ledger_books.SqliteBooks(connection, wall), top_up)
         database.close()
         return database.path.read_bytes()
 
@@ -151,7 +151,7 @@ class ServiceHarness:
     def check_books(self) -> None:
         """Ledger balanced, chain unbroken, one record and one settlement a settled session."""
         with self.database() as connection:
-            assert accounts.check(connection) == []
+            assert ledger_books.check(connection) == []
             found = usage.verify(connection)
             assert found.bad is None, found
             doubles = connection.execute(
@@ -167,7 +167,7 @@ class ServiceHarness:
 
     def balance_fen(self, account: str) -> int:
         with self.database() as connection:
-            return accounts.balance_fen(connection, account)
+            return ledger_books.balance_fen(connection, account)
 
     def steps(self, session_id: str) -> list[str]:
         """States the session went through, in order."""

@@ -1,7 +1,7 @@
 """Server of `guard.sock` in the guard: takes commands, publishes snapshots and events, never waits for a client.
 
 If a client does not read, it loses snapshots, gets its events later, and is dropped when a reply does not fit. The
-roles that a client may take follow from its user, as the kernel reports it (`Accounts`), not from its claim. Each role
+roles that a client may take follow from its user, as the kernel reports it (`PeerRoles`), not from its claim. Each role
 has its own places: no number of viewers or of silent connections keeps service or console out.
 """
 
@@ -17,7 +17,7 @@ import msgspec
 from cabinet.clock import NS, Clock
 from cabinet.errors import LinkError
 from cabinet.link import protocol
-from cabinet.link.accounts import Accounts
+from cabinet.link.peer_roles import PeerRoles
 from cabinet.link.protocol import (
     ALLOWED,
     Acknowledge,
@@ -110,11 +110,11 @@ class LinkServer:
         bus: Callable[[bool], BusView],
         clock: Clock,
         maintenance_state: Callable[[], MaintenanceState] = lambda: MaintenanceState(0, [], 0),
-        accounts: Accounts | None = None,
+        peer_roles: PeerRoles | None = None,
     ) -> None:
         """Listen on `path`. `bus` is called with True to begin a search for unexpected chips.
 
-        Without `accounts`, only root and the user of this process may be more than a viewer.
+        Without `peer_roles`, only root and the user of this process may be more than a viewer.
         """
         self._note_success = protocol.encode(welcome)
         self._events = events
@@ -123,7 +123,7 @@ class LinkServer:
         self._bus = bus
         self._maintenance_state = maintenance_state
         self._clock = clock
-        self._accounts = accounts or Accounts(os.geteuid(), {})
+        self._peer_roles = peer_roles or PeerRoles(os.geteuid(), {})
         self._warn_from_ns = 0
         self._first = 0
         self._clients: dict[int, _Client] = {}
@@ -183,7 +183,7 @@ class LinkServer:
             except OSError:
                 return  # none is waiting any more
             uid = peer_uid(sock)
-            client = _Client(sock, self._clock.monotonic_ns(), uid, self._accounts.roles(uid))
+            client = _Client(sock, self._clock.monotonic_ns(), uid, self._peer_roles.roles(uid))
             if not self._make_room(client):
                 self._warn("refused a client of user %d: it has too many already", uid)
                 sock.close()

@@ -15,7 +15,7 @@ import msgspec
 from cabinet.clock import WallTime
 from cabinet.errors import CabinetError, LinkError, Refused, StoreError
 from cabinet.link import records
-from cabinet.link.accounts import Accounts
+from cabinet.link.peer_roles import PeerRoles
 from cabinet.link.protocol import Role
 from cabinet.link.records import (
     Answer,
@@ -52,9 +52,9 @@ DAY_MS = 86_400_000
 class ConsoleServer:
     """Console socket server: `serve` runs until cancelled."""
 
-    def __init__(self, context: ServiceContext, accounts: Accounts | None = None) -> None:
+    def __init__(self, context: ServiceContext, peer_roles: PeerRoles | None = None) -> None:
         self._context = context
-        self._accounts = accounts or Accounts.of_this_machine()
+        self._peer_roles = peer_roles or PeerRoles.of_this_machine()
         self._open = {True: 0, False: 0}  # connections of the console's user, and of others
 
     async def serve(self) -> None:
@@ -75,7 +75,7 @@ class ConsoleServer:
             path.unlink(missing_ok=True)
 
     async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        known = Role.CONSOLE in self._accounts.roles(peer_uid(writer.get_extra_info("socket")))
+        known = Role.CONSOLE in self._peer_roles.roles(peer_uid(writer.get_extra_info("socket")))
         try:
             self._open[known] += 1
             if self._open[known] <= MAX_CLIENTS:

@@ -20,8 +20,8 @@ from cabinet.records import Actor, Role, StaffView
 from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.service.ports import SCOPES
 from cabinet.store import audit, backup, people, second_factors, sessions
-from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import SqliteBooks, balance_fen
 
 TOKEN_DAYS, MAX_TOKEN_DAYS = 365, 1830
 

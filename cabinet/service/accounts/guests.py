@@ -16,8 +16,8 @@ from cabinet.pins import random_pin
 from cabinet.service.accounts import admin
 from cabinet.service.accounts.sign_in import GUEST_NUMBER_DIGITS, hash_secret
 from cabinet.store import guests, people
-from cabinet.store.accounts import SqliteBooks
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import SqliteBooks
 
 SECRET_DIGITS = 6
 HOURS, MAX_HOURS = 24, 168

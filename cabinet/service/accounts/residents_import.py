@@ -22,8 +22,8 @@ from cabinet.pins import random_pin
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.store import people
-from cabinet.store.accounts import SqliteBooks
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import SqliteBooks
 
 COLUMNS = {
     "card": ("card", "卡号"),

@@ -27,7 +27,7 @@ from cabinet.service.accounts.lockout import AttackWatch, Lockout
 from cabinet.service.ports import ResidentView, SecondStep
 from cabinet.service.storage import Storage
 from cabinet.store import audit, guests, people, second_factors
-from cabinet.store.accounts import balance_fen
+from cabinet.store.ledger_books import balance_fen
 
 Row = TypeVar("Row")
 

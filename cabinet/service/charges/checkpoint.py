@@ -24,7 +24,7 @@ from cabinet.service.charges.session import Session
 from cabinet.service.tasks import Background
 from cabinet.store import load, people, usage
 from cabinet.store import sessions as table
-from cabinet.store.accounts import SqliteBooks
+from cabinet.store.ledger_books import SqliteBooks
 from cabinet.store.moment import Moment
 from cabinet.store.sessions import Transition
 

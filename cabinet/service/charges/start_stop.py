@@ -28,7 +28,7 @@ from cabinet.service.ports import StartChoice
 from cabinet.service.tasks import Background
 from cabinet.store import people
 from cabinet.store import sessions as table
-from cabinet.store.accounts import SqliteBooks, balance_fen
+from cabinet.store.ledger_books import SqliteBooks, balance_fen
 from cabinet.store.moment import Moment
 from cabinet.store.sessions import SessionRow
 from cabinet.texts import number_format

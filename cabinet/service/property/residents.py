@@ -14,8 +14,8 @@ from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import PropertyResidentView, PropertyWalletLine, ResidentPage
-from cabinet.store import accounts, people, residents, sessions
-from cabinet.store.accounts import SqliteBooks, balance_fen
+from cabinet.store import ledger_books, people, residents, sessions
+from cabinet.store.ledger_books import SqliteBooks, balance_fen
 from cabinet.store.residents import ListRow
 from cabinet.texts import number_format
 
@@ -157,7 +157,7 @@ def _view(row: ListRow, unmasked: bool) -> PropertyResidentView:
 
 def _wallet_lines(connection: sqlite3.Connection, resident_id: int, wall: WallTime) -> list[PropertyWalletLine]:
     """Return every movement of the wallet, newest first, with the balance after it."""
-    entries = list(accounts.entries(connection, ledger.wallet(resident_id)))
+    entries = list(ledger_books.entries(connection, ledger.wallet(resident_id)))
     undone = {entry.key.removeprefix(UNDO) for entry in entries if entry.kind == ledger.UNDONE}
     lines, balance = [], 0
     for entry in entries:

@@ -12,7 +12,7 @@ from cabinet.clock import WallTime
 from cabinet.console.service_client import ServiceSocketClient
 from cabinet.errors import Refused
 from cabinet.link import records
-from cabinet.link.accounts import Accounts
+from cabinet.link.peer_roles import PeerRoles
 from cabinet.link.protocol import Role
 from cabinet.link.records import (
     AskAudit,
@@ -105,7 +105,7 @@ def test_other_users_than_the_consoles_see_nothing_and_add_nothing_to_the_audit_
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service, sim(harness, service) as line:
             with pytest.MonkeyPatch.context() as other:
-                other.setattr(Accounts, "roles", lambda *_: frozenset(roles))
+                other.setattr(PeerRoles, "roles", lambda *_: frozenset(roles))
                 for asked, kind in ((AskSessions(), Sessions), (StoreAudit([TYPED]), Stored)):
                     with pytest.raises(Refused, match="not_allowed"):
                         await ask(line, asked, kind)

@@ -14,8 +14,8 @@ from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.main import main
 from cabinet.service.accounts import admin, sign_in, wallets
 from cabinet.store import people
-from cabinet.store.accounts import balance_fen
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import balance_fen
 from cabinet_testing.service_harness import QUICK, ServiceHarness
 
 RESIDENTS = (

@@ -13,7 +13,7 @@ from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.charges import rate_limit, start_stop
 from cabinet.service.charges.rate_limit import RateLimiter
-from cabinet.store.accounts import SqliteBooks
+from cabinet.store.ledger_books import SqliteBooks
 from cabinet_testing.service_harness import FULL, ServiceHarness
 
 

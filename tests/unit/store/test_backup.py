@@ -10,8 +10,8 @@ from cabinet.billing import ledger
 from cabinet.clock import WallTime
 from cabinet.errors import StoreDamaged, StoreError
 from cabinet.store import backup, people, sessions
-from cabinet.store.accounts import SqliteBooks
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import SqliteBooks
 
 DAY_MS = 86_400_000
 
