@@ -21,7 +21,7 @@ from cabinet.records import UsageFilter, UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView, StartChoice
-from cabinet.store import ledger_books, people, usage
+from cabinet.store import ledger_books, residents, usage
 from cabinet.store.database import Database
 from cabinet_testing.fake_guard import FakeGuard
 
@@ -44,14 +44,14 @@ def demo_config(folder: Path, changes: dict[str, str] | None = None) -> Config:
 
 
 @functools.cache
-def _prepared(balance_fen: int, residents: int) -> bytes:
+def _prepared(balance_fen: int, count: int) -> bytes:
     """A database with so many residents; making it takes longer than a test."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "cabinet.db")
         wall = ManualClock().wall()
         with database.transaction() as connection:
-            for card in (*CARDS, *(f"2{number:07}" for number in range(residents - len(CARDS)))):
-                resident_id = people.add_resident(connection, card, "", QUICK.hash(PIN), wall.unix_ms)
+            for card in (*CARDS, *(f"2{number:07}" for number in range(count - len(CARDS)))):
+                resident_id = residents.add(connection, card, "", QUICK.hash(PIN), wall.unix_ms)
                 top_up = ledger.top_up(f"first:{resident_id}", resident_id, balance_fen)
                 ledger.post(ledger_books.SqliteBooks(connection, wall), top_up)
         database.close()

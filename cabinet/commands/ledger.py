@@ -17,7 +17,7 @@ from cabinet.plain_text import one_line
 from cabinet.reports import ledger_csv
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.charges.pricing import SiteTime
-from cabinet.store import ledger_books, people, sessions
+from cabinet.store import ledger_books, residents, sessions
 from cabinet.store.database import Database
 from cabinet.system import file_output
 from cabinet.texts import LANGUAGES, number_format
@@ -136,7 +136,7 @@ def _export(args: argparse.Namespace, config: Config, database: Database) -> Non
     site_time, zone = SiteTime(config.site.timezone), zoneinfo.ZoneInfo(config.site.timezone)
     following = (month + datetime.timedelta(days=31)).replace(day=1)
     with database.reading() as connection:
-        cards = {ledger.wallet(resident.id): resident.card for resident in people.residents(connection)}
+        cards = {ledger.wallet(resident.id): resident.card for resident in residents.all_residents(connection)}
 
         def row(entry: ledger_books.LedgerEntry) -> ledger_csv.Row:
             return ledger_csv.Row(entry, cards.get(entry.account, ""), sessions.order_of_key(connection, entry.key))

@@ -27,7 +27,7 @@ from cabinet.console.wording import wording
 from cabinet.main import main
 from cabinet.reports import spreadsheet
 from cabinet.service.accounts import admin
-from cabinet.store import people
+from cabinet.store import residents, staff, tokens
 from cabinet.store.database import Database
 from cabinet.system import file_output
 
@@ -167,9 +167,9 @@ def hostile(tmp_path: Path) -> Path:
     database = Database(_made(tmp_path / "state" / "cabinet.db"))
     with database.transaction() as connection:
         for number, each in enumerate([*HOSTILE, *FORMULAS]):
-            people.add_resident(connection, f"card{number}{each}", each, "hash", 0, each)
-            people.add_staff(connection, f"{number}{each}", "hash", 0)
-            people.add_token(connection, f"{number}{each}", ("usage:read",), f"token{number}", 0, 1)
+            residents.add(connection, f"card{number}{each}", each, "hash", 0, each)
+            staff.add(connection, f"{number}{each}", "hash", 0)
+            tokens.add_token(connection, f"{number}{each}", ("usage:read",), f"token{number}", 0, 1)
             _top_up(connection, number + 1, f"top-up:{number}{each}", each)
     database.close()
     return config

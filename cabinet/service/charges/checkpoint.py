@@ -22,7 +22,7 @@ from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.session import Session
 from cabinet.service.tasks import Background
-from cabinet.store import load, people, usage
+from cabinet.store import load, residents, usage
 from cabinet.store import sessions as table
 from cabinet.store.ledger_books import SqliteBooks
 from cabinet.store.moment import Moment
@@ -191,7 +191,7 @@ def _settle(connection: sqlite3.Connection, context: ServiceContext, session: Se
     )
     number = None
     if session.end_reason is not None:
-        holder = people.holder_of(connection, session.resident_id)
+        holder = residents.holder_of(connection, session.resident_id)
         record = _usage_record(context, session, session.end_reason, lines, holder)
         number = usage.append(connection, record).number
     table.add_transition(

@@ -26,7 +26,7 @@ from cabinet.service.charges.rate_limit import RateLimiter
 from cabinet.service.charges.session import Session, restored
 from cabinet.service.ports import StartChoice
 from cabinet.service.tasks import Background
-from cabinet.store import people
+from cabinet.store import residents
 from cabinet.store import sessions as table
 from cabinet.store.ledger_books import SqliteBooks, balance_fen
 from cabinet.store.moment import Moment
@@ -221,9 +221,9 @@ def check_outlet(context: ServiceContext, outlet: OutletSection, resident_id: in
         raise Refused(state.refusal)
 
 
-def resident_who_may_start(connection: sqlite3.Connection, resident_id: int) -> people.ResidentRow:
+def resident_who_may_start(connection: sqlite3.Connection, resident_id: int) -> residents.ResidentRow:
     """Return the resident, who is signed in, not blocked and not charging. Raises Refused."""
-    resident = people.resident_by_id(connection, resident_id)
+    resident = residents.by_id(connection, resident_id)
     if resident is None:
         raise Refused("signed_out")
     if resident.blocked:
@@ -236,7 +236,7 @@ def resident_who_may_start(connection: sqlite3.Connection, resident_id: int) -> 
 def terms(
     connection: sqlite3.Connection,
     context: ServiceContext,
-    resident: people.ResidentRow,
+    resident: residents.ResidentRow,
     outlet: OutletSection,
     choice: StartChoice,
     now: Moment,

@@ -17,7 +17,7 @@ from cabinet.main import main
 from cabinet.model import EndReason
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.ports import Unclosed
-from cabinet.store import month_closing, people, second_factors
+from cabinet.store import month_closing, second_factors, staff
 from cabinet.store.database import Database
 from cabinet_testing.service_harness import CARDS, FULL, NOON_MS, ServiceHarness
 
@@ -137,7 +137,7 @@ def test_two_step_sign_in_is_switched_off_for_a_lost_phone(cabinet: Cabinet, con
     cabinet("staff", "add", "office")
     database = Database(admin.database_path(configuration.load(config_file)))
     with database.transaction() as connection:
-        row = people.staff_by_name(connection, "office")
+        row = staff.by_name(connection, "office")
         assert row is not None
         second_factors.begin(connection, row.id, b"12345678901234567890")
         second_factors.confirm(connection, row.id)

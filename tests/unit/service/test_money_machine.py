@@ -12,7 +12,7 @@ from cabinet.billing.ledger import LedgerError
 from cabinet.clock import ManualClock
 from cabinet.errors import CabinetError
 from cabinet.service.accounts import wallets
-from cabinet.store import ledger_books, people
+from cabinet.store import ledger_books, residents
 from cabinet.store.database import Database
 from cabinet.store.ledger_books import SqliteBooks
 from cabinet_testing.service_harness import Unsynced
@@ -34,7 +34,7 @@ class Books(RuleBasedStateMachine):
         self.database = Database(Path(self.folder.name) / "cabinet.db", connection_class=Unsynced)
         with self.database.transaction() as connection:
             for card in CARDS:
-                people.add_resident(connection, card, "", "hash", 0)
+                residents.add(connection, card, "", "hash", 0)
         self.wallets = dict.fromkeys(CARDS, 0)
         self.holds: dict[str, tuple[str, int]] = {}
         self.settled: set[str] = set()

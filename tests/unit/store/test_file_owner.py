@@ -14,7 +14,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import StorageFull, StoreError
 from cabinet.main import main
 from cabinet.service.storage import Storage
-from cabinet.store import backup, file_owner, people
+from cabinet.store import backup, file_owner, residents
 from cabinet.store.database import Database
 
 ACCOUNT, GROUP = 52_001, 52_002  # of nobody
@@ -87,7 +87,7 @@ def back_up(path: Path) -> None:
 
 def add(database: Database) -> None:
     with database.transaction() as connection:
-        people.add_resident(connection, "1001", "", "hash", 0)
+        residents.add(connection, "1001", "", "hash", 0)
 
 
 @as_root

@@ -22,7 +22,7 @@ from litestar.testing import TestClient
 
 from cabinet.config.keys import Config
 from cabinet.service.accounts import sign_in
-from cabinet.store import people
+from cabinet.store import residents, tokens
 from cabinet.web.connections import ConnectionLimits
 from cabinet.web.site import create_app
 from cabinet_testing.fake_simulator import FakeSimulator
@@ -171,9 +171,9 @@ def test_no_value_of_any_parameter_or_field_of_any_route_is_a_500(
 
 def _everybody_signed_in(connection: Any) -> None:
     _sign_in(connection, "operator", "operator-token")
-    resident = people.resident_by_card(connection, CARDS[0])
-    if resident is not None and people.login(connection, "resident", "resident-token", 0, 0) is None:
-        people.add_login(connection, "resident", resident.id, "resident-token", 1 << 59, 1 << 60)
+    resident = residents.by_card(connection, CARDS[0])
+    if resident is not None and tokens.login(connection, "resident", "resident-token", 0, 0) is None:
+        tokens.add_login(connection, "resident", resident.id, "resident-token", 1 << 59, 1 << 60)
 
 
 async def _ask(app: Litestar, route: Route, rng: random.Random) -> str:
