@@ -9,7 +9,7 @@ from cabinet.clock import NS
 from cabinet.config import Config, parse
 from cabinet.config.reference import example
 from cabinet.errors import LinkError, Refused
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     BusView,
     ChipView,
     ClearLatch,
@@ -25,7 +25,7 @@ from cabinet.link.protocol import (
     TestAlertLine,
     TestResidual,
 )
-from cabinet.link.records import Query
+from cabinet.link.service_protocol import Query
 from cabinet.maintenance import Attribution, Job, JobKind, JobState, MaintenanceState, OutletMaintenance, RelayWear
 from cabinet.model import (
     ABSENT,

@@ -9,7 +9,7 @@ import msgspec
 
 from cabinet.clock import MS, NS, ManualClock
 from cabinet.errors import Refused
-from cabinet.link.protocol import Command, Energise, Open
+from cabinet.link.guard_protocol import Command, Energise, Open
 from cabinet.model import (
     ABSENT,
     ChargeLimits,

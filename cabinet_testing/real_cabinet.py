@@ -26,7 +26,7 @@ from cabinet.clock import SystemClock
 from cabinet.config import load
 from cabinet.errors import LinkError
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import Role
+from cabinet.link.guard_protocol import Role
 from cabinet.model import OutletState, Snapshot
 from cabinet.service.accounts import admin, wallets
 from cabinet.sim.control import SimControl

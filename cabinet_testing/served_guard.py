@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cabinet.clock import ManualClock
-from cabinet.link import protocol
-from cabinet.link.peer_roles import PeerRoles
-from cabinet.link.protocol import (
+from cabinet.link import guard_protocol
+from cabinet.link.guard_protocol import (
     BusView,
     ChipView,
     Done,
@@ -17,6 +16,7 @@ from cabinet.link.protocol import (
     SegmentView,
     Welcome,
 )
+from cabinet.link.peer_roles import PeerRoles
 from cabinet.link.server import EventLog, LinkServer
 from cabinet.model import (
     ABSENT,
@@ -54,7 +54,7 @@ class ServedGuard:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self.server = LinkServer(
             self.path,
-            Welcome(protocol.VERSION, "run1", "epoch1", [1]),
+            Welcome(guard_protocol.VERSION, "run1", "epoch1", [1]),
             self.events,
             self._handle,
             lambda: SNAPSHOT,

@@ -18,7 +18,7 @@ from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.state_files import StateWriter
 from cabinet.guard.trip_writer import TripWriter
-from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal
+from cabinet.link.guard_protocol import ClearLatch, Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, Event, EventKind, OutletState
 from cabinet.sections import nanoseconds
 from cabinet.sim.build import build_world

@@ -4,7 +4,7 @@ import pytest
 
 from cabinet.billing.tariff import Band, Period, Slice, Tariff, add_slice, no_use, price, total_fen
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done, Energise
+from cabinet.link.guard_protocol import Done, Energise
 from cabinet.model import ChargeLimits, EndReason, EventKind, Phase
 from cabinet.sim.waveform import Shape
 from cabinet_testing.sim_cabinet import NO_LIMITS, SimCabinet, demo_config

@@ -122,14 +122,14 @@ def of_tmpfiles() -> dict[str, tuple[str, str, str]]:
 def test_each_socket_stands_in_a_folder_that_only_its_owner_writes_to():
     """In a shared folder another process could be there first and answer in its place."""
     from cabinet.config.keys import PathsSection
-    from cabinet.link import records, service_status
+    from cabinet.link import service_protocol, service_status
     from cabinet.system import run_folder
     from cabinet.system.steward.protocol import SOCKET
 
     run, made = Path(PathsSection().run), of_tmpfiles()
     of = {
         run_folder.guard_socket(run): "cabinet-guard",
-        records.path_in(run): "cabinet-service",
+        service_protocol.path_in(run): "cabinet-service",
         run_folder.service_address(run): "cabinet-service",
         service_status.path_in(run): "cabinet-service",
         run_folder.console_terminal(run): "cabinet-console",

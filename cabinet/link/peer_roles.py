@@ -10,7 +10,7 @@ import contextlib
 import os
 import pwd
 
-from cabinet.link.protocol import Role
+from cabinet.link.guard_protocol import Role
 
 ROOT = 0
 USERS = {Role.SERVICE: "cabinet-service", Role.CONSOLE: "cabinet-console"}

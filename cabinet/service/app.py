@@ -15,7 +15,7 @@ from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
 from cabinet.errors import StoreError
 from cabinet.link.client import GuardLink
-from cabinet.link.protocol import Role
+from cabinet.link.guard_protocol import Role
 from cabinet.model import EndReason, Event, Snapshot
 from cabinet.service.accounts import admin
 from cabinet.service.accounts.sign_in import Authenticator

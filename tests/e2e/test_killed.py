@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import Energise, Role
+from cabinet.link.guard_protocol import Energise, Role
 from cabinet.model import ChargeLimits, Fault
 from cabinet.system.run_folder import guard_socket
 from cabinet_testing.real_cabinet import RealCabinet, Resident, running, wait_for

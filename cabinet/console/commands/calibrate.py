@@ -16,7 +16,7 @@ from cabinet.console.commands.calibration_math import (
 from cabinet.console.commands.force import require_no_charge
 from cabinet.console.commands.relay_wear import kept
 from cabinet.errors import Refused
-from cabinet.link.protocol import MAX_TRIAL_S, SetGains, StartTestCharge
+from cabinet.link.guard_protocol import MAX_TRIAL_S, SetGains, StartTestCharge
 from cabinet.maintenance import UNITY_PPM, Gains
 
 PATIENCE_S = 290.0  # time to fetch and plug in a load between two answers; the login's idle limit is longer

@@ -16,7 +16,7 @@ from cabinet.console.commission.findings import (
 )
 from cabinet.console.commission.steps import LAMP_MA, WELDED
 from cabinet.errors import Refused
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     ClearLatch,
     Command,
     SoundSiren,

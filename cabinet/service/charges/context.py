@@ -7,7 +7,7 @@ from typing import Protocol
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config, OutletSection
 from cabinet.errors import Refused
-from cabinet.link.protocol import Command
+from cabinet.link.guard_protocol import Command
 from cabinet.model import OutletState, Snapshot
 from cabinet.service.charges.feed_load import LoadMeans
 from cabinet.service.charges.live import ChangeNotifier

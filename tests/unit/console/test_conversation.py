@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from cabinet.console.terminal.session import QUERY_DEVICE, QUERY_SIZE
-from cabinet.link.protocol import ClearLatch, Open
+from cabinet.link.guard_protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
 from cabinet_testing.console_line import IT_IS_A_TERMINAL, LOGIN, OF_24_BY_80, ConsoleLine
 from cabinet_testing.console_snapshots import CHARGING, CONFIG, SHORTED, outlet, snapshot

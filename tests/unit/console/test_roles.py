@@ -11,7 +11,7 @@ from cabinet.console import registry
 from cabinet.console.accounts import Level
 from cabinet.console.audit_file import AuditFile
 from cabinet.console.commands import session
-from cabinet.link.records import ConsoleAuditEntry
+from cabinet.link.service_protocol import ConsoleAuditEntry
 from cabinet.model import Fault, Phase
 from cabinet_testing.console_harness import ACCOUNTS, ConsoleHarness
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config

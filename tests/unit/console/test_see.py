@@ -15,7 +15,7 @@ from cabinet.console.commands.margins import nearness
 from cabinet.console.registry import COMMANDS
 from cabinet.console.shell import Shell
 from cabinet.console.terminal.columns import cut, fold, table, width
-from cabinet.link.records import AuditAnswer, AuditLine, DayEnergy, Energy
+from cabinet.link.service_protocol import AuditAnswer, AuditLine, DayEnergy, Energy
 from cabinet.model import Event, EventKind, Fault, Quality, Reading
 from cabinet_testing.console_snapshots import (
     BUS,

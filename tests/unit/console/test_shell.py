@@ -13,7 +13,7 @@ from cabinet.console.reply import Reply
 from cabinet.console.shell import ANSWER_WITHIN_S
 from cabinet.console.terminal.columns import width
 from cabinet.errors import Refused
-from cabinet.link.protocol import ClearLatch, Open
+from cabinet.link.guard_protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
 from cabinet_testing.console_harness import ACCOUNTS
 from cabinet_testing.console_snapshots import CONFIG, SHORTED, FakeGuardClient, snapshot

@@ -9,7 +9,7 @@ from cabinet.console.audit_file import AuditFile
 from cabinet.console.commands.updates import PROGRAM_WITHIN_S
 from cabinet.console.terminal.columns import COLUMNS, width
 from cabinet.errors import CabinetError
-from cabinet.link.records import ConsoleAuditEntry, SessionLine, Sessions
+from cabinet.link.service_protocol import ConsoleAuditEntry, SessionLine, Sessions
 from cabinet.model import Phase as OutletPhase
 from cabinet.system.steward.protocol import (
     BundleFound,

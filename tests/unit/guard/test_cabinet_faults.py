@@ -5,7 +5,7 @@ import pytest
 from cabinet.clock import MS, NS
 from cabinet.errors import ChipReset
 from cabinet.guard.cabinet import SLOW_STEP_NS
-from cabinet.link.protocol import Done, Refusal
+from cabinet.link.guard_protocol import Done, Refusal
 from cabinet.model import CABINET, EventKind, Fault, Phase
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 

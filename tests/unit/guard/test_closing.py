@@ -8,7 +8,7 @@ import pytest
 from cabinet.clock import MS, NS
 from cabinet.guard.closing import PATIENCE_NS, ClosingQueue
 from cabinet.guard.phase import MainsPhase
-from cabinet.link.protocol import Done, Refusal
+from cabinet.link.guard_protocol import Done, Refusal
 from cabinet.model import EventKind, Fault, Phase
 from cabinet_testing.sim_cabinet import SimCabinet
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import EventKind, Fault, Trip
 from cabinet.sim.chips.ade7953_registers import OVERCURRENT
 from cabinet_testing.sim_cabinet import SimCabinet

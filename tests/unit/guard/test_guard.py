@@ -6,7 +6,7 @@ import pytest
 
 from cabinet.clock import MS, NS
 from cabinet.guard.guard import CHARGE_STEP_NS
-from cabinet.link.protocol import Done, Energise, Open, Refusal
+from cabinet.link.guard_protocol import Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, EventKind, Fault, Phase, Quality
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_charges import charging, reaction_ms

@@ -8,7 +8,7 @@ import pytest
 from cabinet.clock import MS, NS
 from cabinet.guard.counters import Counters
 from cabinet.guard.maintenance_file import UNREADABLE_NOTE
-from cabinet.link.protocol import Done, Refusal, SetContactorLockout, StartTestCharge, TakeOutOfService
+from cabinet.link.guard_protocol import Done, Refusal, SetContactorLockout, StartTestCharge, TakeOutOfService
 from cabinet.model import EventKind, Fault
 from cabinet.system.atomic_file import ReservedFile
 from cabinet_testing.sim_cabinet import SimCabinet

@@ -5,7 +5,7 @@ import pytest
 from cabinet.clock import MS, NS
 from cabinet.guard.guard import CHARGE_STEP_NS
 from cabinet.guard.maintenance_file import NAME, UNREADABLE_NOTE
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     CycleRelay,
     Refusal,
     SetContactorLockout,

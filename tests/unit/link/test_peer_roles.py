@@ -10,10 +10,10 @@ import pytest
 
 from cabinet.errors import LinkError
 from cabinet.link.client import BlockingGuard, GuardLink
-from cabinet.link.peer_roles import USERS, PeerRoles
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     Role,
 )
+from cabinet.link.peer_roles import USERS, PeerRoles
 from cabinet.link.server import MAX_OF_ROLE, MAX_SILENT
 from cabinet.model import (
     Event,

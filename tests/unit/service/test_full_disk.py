@@ -10,7 +10,7 @@ import pytest
 from cabinet.clock import NS
 from cabinet.errors import Refused, StorageFull
 from cabinet.link import service_status
-from cabinet.link.protocol import Energise
+from cabinet.link.guard_protocol import Energise
 from cabinet.model import ChargeLimits, EndReason
 from cabinet.service.app import Service
 from cabinet_testing.service_harness import CARDS, FULL, ServiceHarness, Unsynced
