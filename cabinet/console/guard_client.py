@@ -43,8 +43,8 @@ class ReconnectingGuardClient:
     def _ask(self, question: Callable[[GuardConnection], T]) -> T:
         """Ask; if the old connection fails, ask again over a new one: the guard may have restarted since.
 
-        Every command may be repeated (see `link.guard_protocol`), so it does no harm if the guard executed the command and
-        only its answer was lost.
+        Every command may be repeated (see `link.guard_protocol`), so it does no harm if the guard executed the command
+        and only its answer was lost.
         """
         if self._connection is not None:
             try:

@@ -15,7 +15,7 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError, os_error_at
-from cabinet.pins import may_be_set, random_pin
+from cabinet.pin_codes import may_be_set, random_pin
 from cabinet.records import Actor, Role, StaffView
 from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.service.ports import SCOPES

@@ -12,7 +12,7 @@ from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
-from cabinet.pins import random_pin
+from cabinet.pin_codes import random_pin
 from cabinet.service.accounts import admin
 from cabinet.service.accounts.sign_in import GUEST_NUMBER_DIGITS, hash_secret
 from cabinet.store import guests, residents

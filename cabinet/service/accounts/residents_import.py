@@ -18,7 +18,7 @@ from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import Clock, WallTime
 from cabinet.errors import CabinetError, os_error_at
-from cabinet.pins import random_pin
+from cabinet.pin_codes import random_pin
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.store import residents

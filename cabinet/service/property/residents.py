@@ -8,7 +8,7 @@ from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
-from cabinet.pins import random_pin
+from cabinet.pin_codes import random_pin
 from cabinet.records import Actor
 from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.service.charges.context import ServiceContext
