@@ -12,7 +12,7 @@ from cabinet.records import CurvePoint
 from cabinet.service.charges import pricing, views
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
-from cabinet.service.charges.queue_service import QueueControl
+from cabinet.service.charges.queue_control import QueueControl
 from cabinet.service.charges.start_stop import ChargeControl
 from cabinet.service.ports import (
     WALLET_MOVES,

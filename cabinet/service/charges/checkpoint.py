@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from cabinet.billing import ledger
-from cabinet.billing import tariff as billing
 from cabinet.billing.session import SessionStep, State
+from cabinet.billing.tariff import parts_fen
 from cabinet.errors import StoreError
 from cabinet.model import CostLine, EndReason
 from cabinet.records import CurvePoint, LoadSample, UsageRecord
@@ -183,7 +183,7 @@ def _settle(connection: sqlite3.Connection, context: ServiceContext, session: Se
     """Turn the hold into revenue and refund; write usage record and receipt. The caller checks that it is unsettled."""
     assert session.ended is not None  # set by `finish`
     lines = session.lines()
-    electricity_fen, service_fen = billing.parts_fen(lines)
+    electricity_fen, service_fen = parts_fen(lines)
     cost_fen = electricity_fen + service_fen
     ledger.post(
         SqliteBooks(connection, now.wall),
@@ -220,7 +220,7 @@ def _usage_record(
     """Return the usage record; the log fills in number and hashes."""
     assert session.ended is not None  # set by `finish`
     count = session.meter.seen
-    electricity_fen, service_fen = billing.parts_fen(lines)
+    electricity_fen, service_fen = parts_fen(lines)
     total_fen = electricity_fen + service_fen
     return UsageRecord(
         number=0,

@@ -11,8 +11,8 @@ from cabinet.link.guard_protocol import Command
 from cabinet.model import OutletState, Snapshot
 from cabinet.service.charges.feed_load import LoadMeans
 from cabinet.service.charges.live import ChangeNotifier
+from cabinet.service.charges.power_queue import PowerQueue
 from cabinet.service.charges.pricing import SiteTime
-from cabinet.service.charges.queue import PowerQueue
 from cabinet.service.charges.session import Session
 from cabinet.service.charges.tariff_catalogue import TariffCatalogue
 from cabinet.service.ports import Unclosed

@@ -11,8 +11,8 @@ import secrets
 import sqlite3
 
 from cabinet.billing import ledger
-from cabinet.billing import tariff as billing
 from cabinet.billing.session import SessionStep, State
+from cabinet.billing.tariff import Tariff, no_use
 from cabinet.config.keys import OutletSection
 from cabinet.errors import Refused
 from cabinet.model import EndReason
@@ -142,7 +142,7 @@ class ChargeControl:
             state=State.AUTHORISED,
             started_unix_ms=now.unix_ms,
             started_trusted=now.trusted,
-            used=billing.no_use(tariff),
+            used=no_use(tariff),
             seen=now,
             curve_step_s=CURVE_STEP_S,
         )
@@ -240,7 +240,7 @@ def terms(
     outlet: OutletSection,
     choice: StartChoice,
     now: Moment,
-) -> billing.Tariff:
+) -> Tariff:
     """Return the tariff that a charge starting now keeps to its end. Refuses bad_choice."""
     posted = context.tariff_catalogue.in_force(outlet.number, resident.group, now.wall)
     spent_fen = 0

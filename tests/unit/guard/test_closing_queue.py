@@ -6,7 +6,7 @@ import math
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.guard.closing import PATIENCE_NS, ClosingQueue
+from cabinet.guard.closing_queue import PATIENCE_NS, ClosingQueue
 from cabinet.guard.phase import MainsPhase
 from cabinet.link.guard_protocol import Done, Refusal
 from cabinet.model import EventKind, Fault, Phase
