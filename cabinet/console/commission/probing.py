@@ -1,4 +1,4 @@
-"""Carries out the needs of a step over the link, as generators that never block (see `commands.steps`)."""
+"""Carries out the needs of a step over the link, as generators that never block (see `console.commands.steps`)."""
 
 from cabinet.clock import NS
 from cabinet.console.command import CommandContext

@@ -1,4 +1,4 @@
-"""Guard events and snapshots, taken into memory at once; writing to disk comes after (`saving`)."""
+"""Guard events and snapshots, taken into memory at once; writing to disk comes after (`checkpoint`)."""
 
 import logging
 
