@@ -142,7 +142,7 @@ class Visitor:
         self.until(self.page.locator("main"), self.words(key, **values))
 
     def until(self, place: Locator, words: str | re.Pattern[str]) -> None:
-        """`place` says `words`, or will: by itself with scripts, at another look without."""
+        """Wait until `place` contains `words`; without scripts, reload the page."""
         if self.scripts:
             expect(place).to_contain_text(words)
             return
@@ -160,13 +160,13 @@ class Visitor:
         self.press("sign_in.button")
 
     def stop(self) -> None:
-        """The charge on this page; it is asked twice."""
+        """Stop the charge on this page; confirm the question."""
         self.page.locator("summary", has_text=self.words("charge.stop")).click()
         self.press("charge.stop_really")
 
 
 class Visitors:
-    """All of one test."""
+    """All visitors of one test."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self._browser = browser

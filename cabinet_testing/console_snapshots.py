@@ -149,7 +149,7 @@ SIGNED = Attribution("console:tech", 1_795_000_000_000, True)
 
 
 def maintenance_state(snapshot: Snapshot, job: Job | None = None) -> MaintenanceState:
-    """Of relays with some charges behind them; that of outlet 4 near its end."""
+    """Return the maintenance state of used relays; outlet 4 is near its end of life."""
     pages = [
         OutletMaintenance(
             state.outlet,

@@ -30,7 +30,7 @@ LOAD_MW = 150_000
 
 
 class Killed(BaseException):
-    """The service dies here."""
+    """Raised to end the service at this point."""
 
 
 class Outlet:

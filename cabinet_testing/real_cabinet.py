@@ -186,7 +186,7 @@ class RealCabinet:
         return reaction_ms(self.journal(), outlet)
 
     def phase(self, outlet: int) -> str:
-        """Of an outlet; "no guard" while there is none."""
+        """Return the outlet's phase, or "no guard"."""
         try:
             return self.outlet(outlet).phase.value
         except LinkError:
@@ -201,11 +201,11 @@ class RealCabinet:
 
     @staticmethod
     def now_ms() -> float:
-        """On the clock of the simulator's journal."""
+        """Return the present time on the simulator journal's clock, in ms."""
         return time.monotonic_ns() / 1e6
 
     def guard_pids(self) -> list[int]:
-        """Of the keeper's children, those that are guards."""
+        """Return the pids of the keeper's children that are guards."""
         keeper = self.processes["guard"].popen.pid
         children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
         return [int(pid) for pid in children if _name(int(pid)) == "cabinet-guard"]

@@ -125,7 +125,7 @@ class ServiceHarness:
         return await stopping
 
     async def charge(self, service: Service, outlet: int, seconds: int, power_mw: int = 150_000) -> None:
-        """As the real thing: a snapshot now and then, a checkpoint every ten seconds."""
+        """Charge as the real guard does: a snapshot every 5 s, a checkpoint every 10 s."""
         for passed in range(0, seconds, 5):
             self.guard.charge(outlet, min(5, seconds - passed), power_mw)
             self.guard.show()

@@ -69,7 +69,7 @@ class SimHardware:
         self._contactor.value = on
 
     def coils(self, *outlets: int) -> None:
-        """Tell just these outlets to close: one word to the expander."""
+        """Command exactly these outlets to close: one word to the expander."""
         if not self._coils:
             self.bus.write_word_data(EXPANDER, 0x14, 0)
             self.bus.write_word_data(EXPANDER, 0x00, 0xFC00)

@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, summary in (
         ("block", "a lost card: signs out, starts nothing"),
         ("unblock", "the card may be used again"),
-        ("erase", "take name, card and PIN out of the database for good; charges stay, and lead to nobody"),
+        ("erase", "take name, card and PIN out of the database for good; charges stay, and identify no one"),
     ):
         add_action(actions, name, summary).add_argument("card", metavar="CARD")
     pin = add_action(actions, "pin", "a new PIN, printed once; signs out")

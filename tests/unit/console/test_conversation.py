@@ -230,7 +230,7 @@ def test_watch_goes_on_while_the_guard_is_away(line):
 def test_watch_left_alone_ends_with_the_login(line):
     line.type(LOGIN)
     line.type(b"watch\r")
-    assert "nobody typed anything" in line.tick(CONFIG.console.idle_logout_s + 1)
+    assert "no input for too long" in line.tick(CONFIG.console.idle_logout_s + 1)
     line.type(b"off 3\r")
     assert line.guard.asked == []
 

@@ -80,7 +80,7 @@ def test_idle_logout_shows_on_the_terminal_and_drops_the_half_typed_line(convers
     conversation.take(LOGIN + b"off ")
     assert conversation.tick() == b""
     clock.advance_ns(int(CONFIG.console.idle_logout_s * NS))
-    assert conversation.tick().decode().startswith("\r\nLogged out: nobody typed anything.\r\n")
+    assert conversation.tick().decode().startswith("\r\nLogged out: no input for too long.\r\n")
     conversation.take(b"5\r")
     assert guard.asked == []
 

@@ -89,7 +89,7 @@ def test_idle_login_ends_by_itself_and_typing_keeps_it(terminal):
     terminal.clock.advance_ns(idle_ns - 1)
     assert terminal.shell.tick() is None
     terminal.clock.advance_ns(1)
-    assert terminal.show(terminal.shell.tick()) == "Logged out: nobody typed anything."
+    assert terminal.show(terminal.shell.tick()) == "Logged out: no input for too long."
     assert not terminal.shell.logged_in
     assert terminal.shell.tick() is None
 

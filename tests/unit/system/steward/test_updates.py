@@ -1,4 +1,4 @@
-"""A look at the bundles on a stick: all is told that helps, nothing believed that is not signed, nothing changed."""
+"""Inspection of the bundles on a stick: reports every useful fact, trusts only signed data, changes nothing."""
 
 import os
 import socket

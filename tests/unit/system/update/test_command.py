@@ -19,7 +19,7 @@ from tests.unit.system.update.test_bundle import KEYS, OURS
 
 
 class FakeUpdateComputer(FakeComputerQueries):
-    """An arm64 cabinet with 0.1.0 on it, where nothing stands against an update."""
+    """An arm64 cabinet with 0.1.0 on it, with no objection to an update."""
 
     def __init__(self) -> None:
         super().__init__()
