@@ -45,7 +45,10 @@ class OutletHarness:
         self.steps = 0
 
     def step(self, past_ns: int = 3 * MS, peak_ma: int | None = -1, phase_known: bool = True) -> Any:
-        """Move on by `past_ns` and judge; `peak_ma` None: the peak register was not read, -1: derived from the relay's state."""
+        """Move on by `past_ns` and judge.
+
+        `peak_ma` None: the peak register was not read; -1: derived from the relay's state.
+        """
         self.steps += 1
         if peak_ma == -1:
             peak_ma = (
