@@ -154,7 +154,7 @@ class Visitor:
         expect(place).to_contain_text(words, timeout=LOOK_AGAIN_MS)
 
     def sign_in(self, card: str, pin: str = "471108") -> None:
-        """With the form on this page."""
+        """Sign in with the form on this page."""
         self.fill("sign_in.card", card)
         self.fill("sign_in.pin", pin)
         self.press("sign_in.button")

@@ -27,7 +27,7 @@ class JumpedCharge:
         await self.harness.charge(self.service, 3, seconds, POWER_MW)
 
     async def authorised(self) -> None:
-        """Between the commit of the start and the guard's answer."""
+        """Jump between the commit of the start and the guard's answer."""
         self.harness.guard.before_request = self._once
         await self.start()
         await self.charge(BEFORE_S + AFTER_S)

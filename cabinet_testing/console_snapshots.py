@@ -246,4 +246,4 @@ class FakeGuardClient:
         self.job = Job(1, kind, place, command.who, JobState.PASSED, values, [place] if place else [])
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""

@@ -162,7 +162,7 @@ def usage_record(number: int, **changes: Any) -> UsageRecord:
 
 
 class FakePropertyFunctions:
-    """As much of the property port as the overview needs; the other pages are tested on a real service."""
+    """The part of the property port that the overview needs; the other pages are tested on a real service."""
 
     def __init__(self, service: "FakeService") -> None:
         self._service = service

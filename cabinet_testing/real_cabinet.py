@@ -154,7 +154,7 @@ class RealCabinet:
         return self.command("sim", *words)
 
     def plug(self, outlet: int, load: str, charge: float | None = None) -> None:
-        """As `cabinet sim plug`, without a new interpreter."""
+        """Plug in as `cabinet sim plug` does, without a new interpreter."""
         with SimControl(self.run / "sim-control.sock") as control:
             control.plug(outlet, load, charge)
 
@@ -182,7 +182,7 @@ class RealCabinet:
         return float(next(o["energy_uj"] for o in self.sim_state()["outlets"] if o["outlet"] == outlet)) / 3.6e6
 
     def reaction_ms(self, outlet: int) -> float:
-        """From the current of the last fault to the command that takes it away, by the simulator's own clock."""
+        """Return the time from the last fault's current to the command that breaks it, by the simulator's own clock."""
         return reaction_ms(self.journal(), outlet)
 
     def phase(self, outlet: int) -> str:
@@ -196,7 +196,7 @@ class RealCabinet:
         return not any(outlet["contacts_closed"] for outlet in self.sim_state()["outlets"])
 
     def guard_is_another(self, pid: int) -> bool:
-        """Whether the keeper has started a guard after the one of `pid`."""
+        """Return whether the keeper has started a guard after the one of `pid`."""
         return self.guard_pids() not in ([], [pid])
 
     @staticmethod
@@ -306,7 +306,7 @@ def _name(pid: int) -> str:
 
 
 def reaction_ms(journal: list[dict[str, Any]], outlet: int) -> float:
-    """From the onset of the last fault to the first command after it: to the outlet's coil, or to the contactor's."""
+    """Return the time from the last fault's onset to the next command to the outlet's or contactor's coil."""
     onset_ns = max(r["at_ns"] for r in journal if (r["kind"], r.get("outlet")) == ("fault_onset", outlet))
     off = {("coil_off", outlet), ("contactor_off", None)}
     off_ns = [r["at_ns"] for r in journal if (r["kind"], r.get("outlet")) in off]

@@ -89,7 +89,7 @@ class ServiceHarness:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Service]:
-        """From start to an orderly end, connected to the guard."""
+        """Run the service from start to an orderly end, connected to the guard."""
         service = self.new_service()
         await service.open()
         try:

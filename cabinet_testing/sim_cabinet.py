@@ -157,7 +157,7 @@ class SimCabinet:
         self._seen_seq = self.guard.events.last_seq
 
     def _wait_until(self, deadline_ns: int) -> None:
-        """To the next tick, or to an alert edge before it, as the loop's select does."""
+        """Advance to the next tick, or to an alert edge before it, as the loop's select does."""
         assert self._lines is not None
         while self.clock.monotonic_ns() < deadline_ns:
             if self.guard.watching:

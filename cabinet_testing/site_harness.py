@@ -72,7 +72,7 @@ class SiteHarness:
         await self._pass(seconds, lambda part_s: self._harness.guard.charge_all(part_s, power_mw))
 
     async def _pass(self, seconds: int, charge: Callable[[int], None]) -> None:
-        """With snapshots close enough together at its end for the load to be known."""
+        """Pass the time; the last snapshots are close enough together for the load to be known."""
         seen_s = min(SEEN_S, seconds)
         charge(seconds - seen_s)
         for _ in range(seen_s // A_LOOK_S):

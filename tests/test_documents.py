@@ -112,7 +112,7 @@ def _module_exists(dotted: str) -> bool:
 
 @pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
 def test_every_symbol_of_a_guide_is_in_the_files_of_its_line(page):
-    """In a line without files, anywhere in the source. A line of a paragraph counts as the whole paragraph."""
+    """If the line names no file, anywhere in the source. A paragraph counts as one line."""
     missing = set()
     for line in _lines(FENCE.sub("", page.read_text(encoding="utf-8"))):
         files = {file for path in paths_in(line) for file in matching(path)} - {f"docs/how-to/{page.name}"}

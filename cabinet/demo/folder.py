@@ -11,7 +11,7 @@ from cabinet.system import run_folder
 from cabinet.system.atomic_file import replace_content, write_file
 
 MAX_SOCKET_PATH = 107  # unix(7): 108 bytes with the terminating zero
-MAX_SOCKET_NAME = run_folder.LONGEST
+MAX_SOCKET_NAME = run_folder.LONGEST_SOCKET
 
 HEADING = """\
 # Written by `cabinet run` when it was first started here; yours to change, it is not written again

@@ -32,8 +32,8 @@ EXAMPLE_MINUTES = 120
 EXAMPLE_POWER_W = 150
 SAMPLE_STEP_S = 60  # a sample receipt is calculated minute by minute
 
-MIN_S, MAX_S, STEP_S = 1800, 36_000, 1800
-MIN_FEN, MAX_FEN = 100, 5000
+MIN_CHARGE_S, MAX_CHARGE_S, CHARGE_STEP_S = 1800, 36_000, 1800
+MIN_AMOUNT_FEN, MAX_AMOUNT_FEN = 100, 5000
 
 MIN_EXPECTED_W = 50  # an idle charger may wake up, so its limits are not calculated for its idle power
 MARGIN_PERCENT = 125  # limits are calculated for somewhat more power than the charge draws now
@@ -158,13 +158,13 @@ def check_choice(choice: StartChoice) -> int:
     if choice.kind == "package" and choice.seconds is not None and choice.amount_fen is None:
         return choice.seconds  # `session_tariff` checks that it is sold
     if choice.kind == "hours" and choice.seconds is not None and choice.amount_fen is None:
-        if MIN_S <= choice.seconds <= MAX_S and choice.seconds % STEP_S == 0:
+        if MIN_CHARGE_S <= choice.seconds <= MAX_CHARGE_S and choice.seconds % CHARGE_STEP_S == 0:
             return choice.seconds
     elif (
         choice.kind == "amount"
         and choice.amount_fen is not None
         and choice.seconds is None
-        and MIN_FEN <= choice.amount_fen <= MAX_FEN
+        and MIN_AMOUNT_FEN <= choice.amount_fen <= MAX_AMOUNT_FEN
     ):
         return choice.amount_fen
     raise Refused("bad_choice")

@@ -15,8 +15,8 @@ from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import Receipt, SampleCharge, TariffPreview, TariffView
 
 MAX_CHARS = 32_000
-MAX_S = 48 * 3600
-MAX_W = 3500
+MAX_EXAMPLE_S = 48 * 3600
+MAX_EXAMPLE_W = 3500
 UPLOADED = "tariff"  # in place of a file's name in messages
 
 
@@ -91,7 +91,7 @@ class Tariffs:
         return posted
 
     def _receipt(self, posted: PostedTariff, charge: SampleCharge) -> Receipt:
-        if not (0 < charge.seconds <= MAX_S and 0 < charge.power_w <= MAX_W):
+        if not (0 < charge.seconds <= MAX_EXAMPLE_S and 0 < charge.power_w <= MAX_EXAMPLE_W):
             raise Refused("bad_choice")
         minute = charge.day.toordinal() * MINUTES_A_DAY + charge.minute
         use = pricing.sample_use(posted.tariff, charge.seconds, charge.power_w, minute)

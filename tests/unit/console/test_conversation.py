@@ -18,7 +18,7 @@ QUICK = 20_000  # random bytes in a quick test; the campaign sends a million
 
 
 def seen(shown: str) -> str:
-    """Without what moves a cursor or colours."""
+    """Return the text without cursor movements and colours."""
     return re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])", "", shown)
 
 

@@ -1,4 +1,4 @@
-"""What a technician does at the console, against the real guard over the simulated cabinet."""
+"""Commands of a technician at the console, against the real guard over the simulated cabinet."""
 
 import datetime
 import inspect

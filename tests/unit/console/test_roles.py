@@ -77,7 +77,7 @@ class RoleHarness:
         return self.sim.world.journal.last_seq
 
     def standing(self) -> object:
-        """What staff could have changed."""
+        """Return everything that staff could have changed."""
         pages = self.sim.guard.maintenance_state().outlets
         states = [(s.closed, s.session_id, s.fault, s.latched, s.note) for s in self.sim.guard.snapshot().outlets]
         return states, pages, self.sim.guard.snapshot().contactor_closed, self.sim.guard.maintenance_state().job

@@ -1,4 +1,4 @@
-"""What the commands of `see` show where something is missing, and what a program gets."""
+"""Commands of `see` if something is missing, and their data for programs."""
 
 import re
 

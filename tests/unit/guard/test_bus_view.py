@@ -1,4 +1,4 @@
-"""What the guard tells of its bus: registers as read, failures counted, chips found that nobody expects."""
+"""The guard's report on its bus: registers as read, failures counted, unexpected chips found."""
 
 import errno
 from typing import Any

@@ -37,7 +37,7 @@ def all_dead(sim: SimCabinet) -> bool:
 
 
 class TestCabinet:
-    """What endangers all: contactor and relays open, latched, and staff clear it as outlet 0."""
+    """Faults of the whole cabinet: contactor and relays open, latched, and staff clear them as outlet 0."""
 
     @pytest.mark.parametrize(
         ("kind", "params", "fault", "within_s", "siren"),

@@ -1,4 +1,4 @@
-"""Which currents a relay may break by itself."""
+"""Currents that a relay may break by itself."""
 
 from types import SimpleNamespace
 from typing import Any

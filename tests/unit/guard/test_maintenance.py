@@ -1,4 +1,4 @@
-"""What staff ask of the guard: tests, locks, wear, calibration, over the simulated cabinet under a manual clock."""
+"""Staff commands of the guard: tests, locks, wear, calibration, over the simulated cabinet under a manual clock."""
 
 import pytest
 

@@ -125,7 +125,7 @@ def test_silent_connections_without_number_keep_no_console_out(guard):
 
 
 def test_one_users_connections_take_no_places_of_another(as_user):
-    """Whatever it calls itself: a service that was taken over is still the service's user."""
+    """Its claimed role does not count: a compromised service is still the service's user."""
     guard = as_user(Role.SERVICE, Role.VIEWER)
     with contextlib.ExitStack() as flood:
         links = [flood.enter_context(BlockingGuard(guard.path, Role.VIEWER)) for _ in range(MAX_OF_ROLE[Role.SERVICE])]

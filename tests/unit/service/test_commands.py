@@ -1,4 +1,4 @@
-"""What people type: resident, staff and usage, through the `cabinet` command itself."""
+"""Typed commands: resident, staff and usage, through the `cabinet` command itself."""
 
 import asyncio
 import contextlib
@@ -54,7 +54,7 @@ class Cabinet:
 
 @pytest.fixture
 def cabinet(config_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cabinet:
-    """In the month of the charges, whatever month it is where this runs."""
+    """A cabinet in the month of the charges, whatever the present month is."""
     monkeypatch.setattr("cabinet.commands.usage.SystemClock", lambda: ManualClock(unix_ms=NOON_MS))
     return Cabinet(config_file, capsys)
 
@@ -281,7 +281,7 @@ def test_closing_of_a_month_is_listed_and_proves_the_log(
 
 
 def cut_off(state: Path, number: int) -> None:
-    """As an intruder with write access would: records from `number` on, with the head and their closings."""
+    """Remove the records from `number` on, the head and their closings, as an intruder with write access would."""
     with contextlib.closing(sqlite3.connect(state / "cabinet.db")) as connection, connection:
         for trigger in ("usage_kept", "closing_kept"):
             connection.execute(f"DROP TRIGGER {trigger}")

@@ -1,4 +1,4 @@
-"""What the console gets from the service over its socket, and the console's audit log in the store, each row once."""
+"""Answers of the service to the console, and the console's audit log in the store, each row once."""
 
 import asyncio
 import contextlib

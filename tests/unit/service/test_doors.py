@@ -48,7 +48,7 @@ def database(config_file: Path):
 
 
 def stored(database: Database, card: str, pin: str = "4711") -> int:
-    """As an older version stored it."""
+    """Store it as an older version did."""
     with database.transaction() as connection:
         return residents.add(connection, card, "", QUICK.hash(pin), 0)
 

@@ -166,7 +166,7 @@ def test_a_disk_short_of_room_starts_nothing_new(tmp_path: Path) -> None:
 
 
 def standing(harness: ServiceHarness) -> str | None:
-    """What the console reads."""
+    """Return the reason that the console reads."""
     return service_status.start_refusal(
         service_status.path_in(Path(harness.config.paths.run)), harness.clock.monotonic_ns()
     )

@@ -41,7 +41,7 @@ class SecondFactorHarness(SimpleNamespace):
         return self.service.accounts
 
     def code(self, steps: int = 0) -> str:
-        """What the phone shows so many steps from now."""
+        """Return the code that the phone shows so many steps from now."""
         return totp.code_of(self.secret, self.harness.clock.wall().unix_ms // 1000 // totp.STEP_S + steps)
 
     async def pending_step(self) -> str:

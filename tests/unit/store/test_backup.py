@@ -67,7 +67,7 @@ def test_a_backup_is_as_secret_as_the_database(path: Path) -> None:
 
 
 def test_a_restored_database_is_secret_whatever_the_backup_was(path: Path) -> None:
-    """On a stick a copy may be anybody's to read."""
+    """Every user may be able to read a copy on a stick."""
     made = backup.make(path, wall(1))
     made.chmod(0o644)
     before = os.umask(0)
