@@ -60,7 +60,7 @@ class JumpedCharge:
         await self.charge(AFTER_S)
 
     async def finished(self) -> None:
-        """Ended by the guard; the service has not received the event."""
+        """Jump after the guard has ended the charge; the service has not received the event."""
         await self.start()
         await self.charge(BEFORE_S + AFTER_S)
         self.harness.guard.end(3, EndReason.FULL)

@@ -233,7 +233,7 @@ class FakeGuardClient:
         self.shown = msgspec.structs.replace(self.shown, outlets=outlets)
 
     def _play(self, command: StaffCommand) -> None:
-        """Let tests pass at once; other commands are only kept."""
+        """Let tests pass at once; only keep other commands."""
         kinds = {StartSelfTest: JobKind.SELF_TEST, CycleRelay: JobKind.RELAY_CYCLE, TestAlertLine: JobKind.ALERT_LINE,
                  TestResidual: JobKind.RESIDUAL, SoundSiren: JobKind.SIREN}  # fmt: skip
         kind = kinds.get(type(command))

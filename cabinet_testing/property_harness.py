@@ -128,7 +128,7 @@ def secrets_on(page: Page) -> list[str]:
 async def charge(
     at: PropertyHarness, resident_id: int = 1, outlet: int = 3, seconds: int = 300, reason: EndReason = EndReason.FULL
 ) -> str:
-    """A whole charge, settled; its session id. A trip is `EndReason.TRIPPED`, by too hot an outlet."""
+    """Charge to the settlement. Return the session id. A trip is `EndReason.TRIPPED`, by too hot an outlet."""
     code = at.harness.config.outlet[outlet - 1].code
     key = f"key-{at.harness.clock.monotonic_ns()}"
     view = await at.service.charges.start(resident_id, code, FULL, key)

@@ -72,7 +72,7 @@ class OutletHarness:
         return interlock({"safety": self.safety, "inputs": self.inputs}, {}, PreCloseCheck.CLOSING)
 
     def _measured(self) -> dict[str, int]:
-        """The values as a meter shows them together: current for the power, nothing while open or without mains."""
+        """Return consistent readings of a meter: current for the power; zero if the relay is open or mains is off."""
         values = dict(self.values)
         if self.contradicting:
             return values

@@ -46,7 +46,7 @@ COMMANDS = {"sim": ["sim", "serve"], "guard": ["guard"], "service": ["serve"], "
 
 
 def _die_with_parent() -> None:
-    """A test run that is itself killed must not leave a cabinet behind (prctl(2), PR_SET_PDEATHSIG)."""
+    """End with the parent: a test run that is itself killed must not leave a cabinet behind (prctl(2), PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
@@ -92,13 +92,13 @@ class Process:
         raise AssertionError(f"{self.name} was not ready in {READY_WITHIN_S} s:\n{self.log}")
 
     def kill(self) -> None:
-        """SIGKILL, as a power cut or a bug would."""
+        """Send SIGKILL, as a power cut or a bug would."""
         self.popen.kill()
         self.popen.wait()
         self._notices.close()
 
     def stop(self) -> int:
-        """SIGTERM and the exit status."""
+        """Send SIGTERM. Return the exit status."""
         if self.popen.poll() is None:
             self.popen.terminate()
         try:
@@ -134,7 +134,7 @@ class RealCabinet:
             self.processes[name] = Process(name, COMMANDS[name], self.folder, self.config)
 
     def stop(self) -> None:
-        """The last started first; every one must end by itself."""
+        """Stop the last started first; every one must end by itself."""
         statuses = {name: self.processes[name].stop() for name in reversed(self.processes)}
         assert set(statuses.values()) <= {0, -signal.SIGKILL}, statuses
 
@@ -159,7 +159,7 @@ class RealCabinet:
             control.plug(outlet, load, charge)
 
     def sim_state(self) -> dict[str, Any]:
-        """The same as `cabinet sim state --json`, without a new interpreter each time it is asked for."""
+        """Return the output of `cabinet sim state --json`, without a new interpreter each time."""
         with SimControl(self.run / "sim-control.sock") as control:
             return control.state()
 
@@ -325,7 +325,7 @@ def wait_for(what: str, found: Callable[[], Any], within_s: float = 30.0) -> Any
 
 @contextlib.contextmanager
 def running(folder: Path, changes: dict[str, str] | None = None, *names: str) -> Iterator[RealCabinet]:
-    """A cabinet with its processes up; their logs are shown when a test fails."""
+    """A cabinet with its processes up; their logs are shown if a test fails."""
     cabinet = RealCabinet(folder, changes)
     try:
         cabinet.start(*names)

@@ -34,7 +34,7 @@ QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # chec
 
 
 def demo_config(folder: Path, changes: dict[str, str] | None = None) -> Config:
-    """The demo's, without its start fee, so that a test of time and energy need not take it off again."""
+    """Return the demo's configuration without its start fee, which tests of time and energy would have to subtract."""
     text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
     text += f'\n[paths]\nstate = "{folder}/state"\nrun = "{folder}/run"\n'
     for old, new in {"start_fee_fen = 20 ": "start_fee_fen = 0 ", **(changes or {})}.items():
@@ -45,7 +45,7 @@ def demo_config(folder: Path, changes: dict[str, str] | None = None) -> Config:
 
 @functools.cache
 def _prepared(balance_fen: int, count: int) -> bytes:
-    """A database with so many residents; making it takes longer than a test."""
+    """Return a database with so many residents; making it takes longer than a test."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "cabinet.db")
         wall = ManualClock().wall()
@@ -59,7 +59,7 @@ def _prepared(balance_fen: int, count: int) -> bytes:
 
 
 class Unsynced(sqlite3.Connection):
-    """Does not wait for the disk: no test here cuts its power, and the file is the same."""
+    """Connection that does not wait for the disk: no test here cuts its power, and the file is the same."""
 
     def execute(self, *args: Any) -> sqlite3.Cursor:
         return super().execute("SELECT 0") if args[0] == "PRAGMA synchronous = FULL" else super().execute(*args)
@@ -101,7 +101,7 @@ class ServiceHarness:
             await service.close()
 
     async def die(self, service: Service) -> None:
-        """The process is gone: nothing in memory is written any more. Only threads and files are tidied up."""
+        """End the process: nothing in memory is written any more. Only threads and files are tidied up."""
         self.guard.disconnect()
         service.context.sessions = type(service.context.sessions)()
         service.context.guard_state.handled = dict(service.context.guard_state.written)
@@ -116,7 +116,7 @@ class ServiceHarness:
         await service.reconcile()
 
     async def stop(self, service: Service, resident_id: int, session_id: str) -> SessionView:
-        """The resident's stop; the guard's event arrives while it is waited for."""
+        """Stop the charge for its resident; the guard's event arrives during the wait."""
         asked = len(self.guard.commands)
         stopping = asyncio.create_task(service.charges.stop(resident_id, session_id))
         while len(self.guard.commands) == asked and not stopping.done():
@@ -149,7 +149,7 @@ class ServiceHarness:
             database.close()
 
     def check_books(self) -> None:
-        """Ledger balanced, chain unbroken, one record and one settlement a settled session."""
+        """Check: ledger balanced, chain unbroken, one record and one settlement a settled session."""
         with self.database() as connection:
             assert ledger_books.check(connection) == []
             found = usage.verify(connection)
@@ -170,7 +170,7 @@ class ServiceHarness:
             return ledger_books.balance_fen(connection, account)
 
     def steps(self, session_id: str) -> list[str]:
-        """States the session went through, in order."""
+        """Return the session's states, in order."""
         with self.database() as connection:
             rows = connection.execute(
                 "SELECT from_state, to_state FROM session_transition WHERE session_id = ? ORDER BY id", (session_id,)
