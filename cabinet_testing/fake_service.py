@@ -322,7 +322,7 @@ class FakeService:
         return [view for owner, view in reversed(self.session_views.values()) if owner == resident_id][:limit]
 
     async def history(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
-        """Return the movements, numbered by their order from 1."""
+        """Return the charges, numbered by their order from 1."""
         mine = [
             (number, view)
             for number, (owner, view) in enumerate(self.session_views.values(), 1)

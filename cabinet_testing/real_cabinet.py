@@ -46,7 +46,7 @@ COMMANDS = {"sim": ["sim", "serve"], "guard": ["guard"], "service": ["serve"], "
 
 
 def _die_with_parent() -> None:
-    """End with the parent: a test run that is itself killed must not leave a cabinet behind (prctl(2), PR_SET_PDEATHSIG)."""
+    """End with the parent (prctl(2), PR_SET_PDEATHSIG): a killed test run must not leave a cabinet behind."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
