@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import EventKind, Fault
 from cabinet.sim.batteries import KINDS
 from cabinet.sim.chargers import Charger, random_charger

@@ -85,7 +85,7 @@ def test_newest_backup_goes_to_the_stick_and_reads_back(computer):
 
 
 def test_stick_that_nobody_has_mounted_is_mounted_for_the_backup_and_let_go(computer):
-    """Nobody can mount one from the console, and beside it may hang the one of the nightly backups."""
+    """The console cannot mount one, and the drive of the nightly backups may be plugged in too."""
     (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"new")
     computer.nobody_has_mounted_it()
     (computer.machine.blocks / "sdb").mkdir()
@@ -213,7 +213,7 @@ def test_program_that_fails_is_said_in_one_line():
 
 
 def served(tmp_path, computer, uids, ask):
-    """What `ask` returns while one client is served."""
+    """Return the result of `ask` while one client is served."""
     path = tmp_path / "steward.sock"
     server = Server(path, frozenset(uids), computer.steward)
     thread = threading.Thread(target=server.serve_one, args=(10.0,))
@@ -337,7 +337,7 @@ def test_new_inspection_ends_the_one_under_way(line_of, computer):
 
 
 def test_client_that_does_not_read_loses_its_inspection(line_of, computer, monkeypatch):
-    monkeypatch.setattr("cabinet.system.steward.server.PATIENCE_S", 0.01)
+    monkeypatch.setattr("cabinet.system.steward.server.MAX_SILENCE_S", 0.01)
     monkeypatch.setattr("cabinet.system.steward.updates.SLICE_NS", 0)
     computer.system.steps = 10**9
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
