@@ -23,7 +23,7 @@ ADDRESSES = b"""[{"ifname":"lo","flags":["UP","LOWER_UP"],"address":"00:00:00:00
 ROUTES = b'[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"}]'
 
 
-class FakeComputerQueries:
+class FakeInstalledComputer:
     """Answers of Debian's tools; versions are compared as text."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class FakeComputer:
             tmp_path / "udev", self.reading,
         )  # fmt: skip
         self.clock = ManualClock()
-        self.system = FakeComputerQueries()
+        self.system = FakeInstalledComputer()
         self.records = UpdateFolder(tmp_path / "update")
         self.keys = tmp_path / "update-keys"
         self.keys.write_text(f"{base64.b64encode(bytes(OURS.verify_key)).decode()} maker\n")

@@ -149,14 +149,12 @@ class SiteHarness:
 
     async def _import(self) -> str:
         """Key of an import that is done; its PINs can still be seen."""
-        property_pages = self._service.property_
-        actor = await property_pages.staff.actor(self.staff, "an office")
-        await property_pages.second_factor.begin(actor)  # its page has most to show while a phone is to read it
-        plan = await property_pages.imports.plan(
-            actor, "card,name,balance\n10023344,王芳,20\n10023345,李伟,50".encode()
-        )
-        await property_pages.imports.begin(actor, plan.key)
-        while not property_pages.imports.state(actor, plan.key).rows:
+        property_ = self._service.property_
+        actor = await property_.staff.actor(self.staff, "an office")
+        await property_.second_factor.begin(actor)  # its page has most to show while a phone is to read it
+        plan = await property_.imports.plan(actor, "card,name,balance\n10023344,王芳,20\n10023345,李伟,50".encode())
+        await property_.imports.begin(actor, plan.key)
+        while not property_.imports.state(actor, plan.key).rows:
             await asyncio.sleep(0.01)
         return plan.key
 

@@ -111,7 +111,7 @@ def serve(config: Config, staff: ConsoleAccounts, source: Path) -> None:
     clock, beat = SystemClock(), service_status.path_in(run)
     records = ServiceSocketClient(path_in(run), SERVICE_TIMEOUT_S)
     audit_file = AuditFile(Path(config.paths.state) / "console-audit.jsonl", clock)
-    steward = StewardSocketClient(run_folder.steward_folder(run) / SOCKET)
+    steward = StewardSocketClient(run_folder.steward_folder(run) / SOCKET, clock=clock)
     backends = Backends(
         hindrance=lambda: service_status.start_refusal(beat, clock.monotonic_ns()),
         attacker=lambda: service_status.attacking_address(beat, clock.monotonic_ns()),

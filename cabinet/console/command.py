@@ -63,7 +63,10 @@ class StewardClient(Protocol):
         """Return the reply. Raises Refused `steward_gone` if there is no steward, CabinetError if the request fails."""
 
     def inspect_updates(self) -> Generator[InspectionItem | None, None, None]:
-        """Yield what is found, and None from time to time while there is nothing new. Raises as `ask`."""
+        """Yield the findings, and None when no more are queued. Raises as `ask`.
+
+        Closing it ends the inspection: the drives are unmounted on return. Raises Refused if they may not be.
+        """
 
 
 class NoSteward:

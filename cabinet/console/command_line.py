@@ -24,7 +24,7 @@ class CommandLine(msgspec.Struct, frozen=True):
     def read(cls, text: str) -> "CommandLine":
         words = text.split()
         options = {word.lower() for word in words[1:] if word.lower() in (JSON, YES)}
-        kept = [word for word in words if word.lower() not in options]
+        kept = words[:1] + [word for word in words[1:] if word.lower() not in options]
         return cls(" ".join(kept), JSON in options, YES in options)
 
 

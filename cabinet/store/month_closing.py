@@ -8,6 +8,7 @@ have signed another. The key signs and never leaves the cabinet; the property ke
 import base64
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from cabinet.system.atomic_file import write_file
 log = logging.getLogger(__name__)
 
 _encoder = msgspec.json.Encoder(order="sorted")
+_making = threading.Lock()  # housekeeping and the pages load the key in threads of their own
 
 
 def load_key(path: Path, make: bool = False) -> SigningKey:
@@ -31,8 +33,10 @@ def load_key(path: Path, make: bool = False) -> SigningKey:
     If `make` is set, as by the service, a missing key is created. Raises StoreError.
     """
     try:
-        if make and not path.exists():
-            write_file(path, bytes(SigningKey.generate()), 0o600)
+        if make:
+            with _making:
+                if not path.exists():
+                    write_file(path, bytes(SigningKey.generate()), 0o600)
         return SigningKey(path.read_bytes())
     except FileNotFoundError:
         raise StoreError(f"{path}: there is no key yet: start `cabinet serve` once") from None

@@ -40,7 +40,7 @@ class ReservedFile:
 
     def reserve(self) -> None:
         """Make the folder and the spare if they are missing. Raises OSError if the disk would reject the next write."""
-        _make_folder(self.path.parent)
+        _make_folder(self.path.parent, self._synced)
         descriptor = self._open_spare()
         try:
             self._allocate(descriptor, self._room)
@@ -48,9 +48,10 @@ class ReservedFile:
             os.close(descriptor)
 
     def write(self, content: bytes) -> None:
-        """Replace the content; it is on disk on return. Raises OSError, and then the content is unchanged.
+        """Replace the content; it is on disk on return. More than `room` is accepted as well if the disk has it.
 
-        More than `room` is accepted as well if the disk has it.
+        Raises OSError, and then the content is unchanged; it is the new one if only the folder cannot be synced (a
+        power cut may lose it then), or if no room can be reserved for the next write.
         """
         self.reserve()
         size = max(self._room, -(-(len(content) + 1) // BLOCK) * BLOCK)
@@ -108,8 +109,9 @@ def replacing(
     """Yield a file next to `path` that takes its name, with its content on disk, when the block ends.
 
     The file has `mode`, less the umask, and `owner`, if given, before it has any content. With `new`, an existing
-    file is never replaced: raises FileExistsError. Raises OSError; on any exception `path` is unchanged and the file
-    next to it is removed. Without `synced`, for memory and for output, no call waits for a disk.
+    file is never replaced: raises FileExistsError. Raises OSError. On any exception the file next to it is removed,
+    and `path` is unchanged, except if only the folder cannot be synced: then `path` has the new content, but may lose
+    it in a power cut. Without `synced`, for memory and for output, no call waits for a disk.
     """
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)  # left by a process that was killed
@@ -137,13 +139,13 @@ def write_file(
     path: Path, content: bytes, mode: int = 0o666, *, owner: int | None = None, new: bool = False, synced: bool = True
 ) -> None:
     """Write the file at once as `replacing` does, and make its folder if that is missing. Raises OSError."""
-    _make_folder(path.parent)
+    _make_folder(path.parent, synced)
     with replacing(path, mode, owner=owner, new=new, synced=synced) as file:
         file.write(content)
 
 
 def replace_content(path: Path, content: bytes) -> None:
-    """Replace the content of another program's file at `path`, links followed. Raises OSError; then it is unchanged.
+    """Replace the content of another program's file at `path`, links followed. Raises OSError as `replacing` does.
 
     Mode and owner stay; a file system without owners, such as the firmware's FAT, has none to keep.
     """
@@ -172,7 +174,8 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path, synced: bool) -> None:
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        sync(folder.parent)
+        if synced:
+            sync(folder.parent)

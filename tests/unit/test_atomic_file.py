@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cabinet.system import atomic_file
-from cabinet.system.atomic_file import keep_copy, replace_content, replacing, write_file
+from cabinet.system.atomic_file import BLOCK, ReservedFile, keep_copy, replace_content, replacing, write_file
 
 OLD, NEW = b"old content", b"the new content, which is longer"
 CUT, COMPLETE = 9, 0
@@ -132,6 +132,25 @@ def test_new_folder_is_synced_into_its_parent(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic_file, "sync", synced.append)
     write_file(tmp_path / "state" / "file", NEW)
     assert synced == [tmp_path, tmp_path / "state"]
+
+
+def test_new_folder_of_files_in_memory_waits_for_no_disk(tmp_path, monkeypatch):
+    synced: list[Path] = []
+    monkeypatch.setattr(atomic_file, "sync", synced.append)
+    write_file(tmp_path / "run" / "file", NEW, synced=False)
+    ReservedFile(tmp_path / "status" / "file", BLOCK, synced=False).write(NEW)
+    assert synced == []
+
+
+def test_folder_that_cannot_be_synced_is_an_error_and_the_new_content_is_there(path, monkeypatch):
+    def broken(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(atomic_file, "sync", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_file(path, NEW)
+    assert path.read_bytes() == NEW
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_file_has_its_mode_and_owner_before_its_content(path, monkeypatch):

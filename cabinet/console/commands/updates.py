@@ -73,13 +73,15 @@ def update_check(context: CommandContext) -> CommandResult:
 
 
 def _looking(context: CommandContext, findings: _Findings) -> Steps[_Findings]:
+    """Take all queued findings in each step: the steward ends an inspection whose queue stays full."""
     said = ""
     with contextlib.closing(context.backends.steward.inspect_updates()) as inspection:
         for found in inspection:
             findings.add(found)
-            line = _progress(found, context.words) if isinstance(found, InspectionProgress) else ""
-            yield line if line != said else ""
-            said = line or said
+            line = _progress(found, context.words) if isinstance(found, InspectionProgress) else said
+            if found is None or line != said:
+                yield line if line != said else ""
+                said = line
     findings.complete = True
     return findings
 

@@ -283,7 +283,7 @@ class LineEditor:
         room = self.edits.room
         if width(text) <= room:
             self._left = 0
-        elif cursor < self._left or width(text[self._left : cursor]) > room:
+        elif 0 < self._left >= cursor or width(text[self._left : cursor]) > room:  # text is before it
             self._left = cursor - _fitting(text[:cursor][::-1], room // 2)
         shown = text[self._left :]
         return shown[: _fitting(shown, room)], cursor - self._left

@@ -4,7 +4,9 @@ An unknown terminal gets plain lines. A terminal that has answered the device qu
 `full`) gets line editing, colours and pages. A program gets one line of JSON per request. Waits only for the guard.
 """
 
+import logging
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 from cabinet.clock import NS, Clock
@@ -28,6 +30,8 @@ from cabinet.console.terminal.line_editor import (
 from cabinet.console.terminal.pager import CLEAR, ERASE_LINE, LiveScreen, Pager
 from cabinet.console.wording import wording
 from cabinet.errors import Refused
+
+log = logging.getLogger(__name__)
 
 QUERY_DEVICE = b"\x1b[c"  # primary device attributes (ECMA-48 DA); a terminal answers ESC [ ? ... c
 QUERY_SIZE = b"\x1b7\x1b[999;999H\x1b[6n\x1b8"  # cursor to the far corner, report its position, restore it
@@ -114,7 +118,19 @@ class TerminalSession:
             return b"\r\n" + self._out(self._shell.interrupt())
         if self._pager is not None:
             return self._turn_page(piece)
-        return b"".join(self._done(happened) for happened in self._editor.feed(piece))
+        return b"".join(self._done(happened) for happened in self._edited(piece))
+
+    def _edited(self, piece: bytes) -> Iterator[LineEvent]:
+        """Yield the events of the line editor. A defect of it costs the line and the line editing, not the console."""
+        try:
+            yield from self._editor.feed(piece)
+        except Exception:
+            log.exception("the line editor failed: the console goes on with plain lines")
+            self._editor.reset()
+            if not self._is_machine:
+                self._line_mode = "plain"
+            yield Echo("\n")
+            yield ControlKey.INTERRUPT
 
     def _done(self, happened: LineEvent) -> bytes:
         """Process an event of the line editor."""

@@ -46,7 +46,7 @@ class CancelReboot(msgspec.Struct, frozen=True, tag="call_off"):
 class CheckUpdates(msgspec.Struct, frozen=True, tag="check_updates"):
     """Inspect the installed version and the bundles on the sticks. The answers are findings and InspectionProgress as
     they come, and at last RequestDone or Failed. One inspection at a time: a new one ends the one under way, and so
-    does its client by closing the connection.
+    does its client by closing the connection, or its sending half; the steward closes its own after the unmount.
     """
 
 

@@ -43,8 +43,10 @@ class Server:
 
         Return False if no client connected in time, or if `wake` was called.
         """
-        within_s = timeout_s if self._inspection is None else 0
-        ready, _, _ = select.select([self._socket, self._woken], [], [], within_s)
+        inspecting = [] if self._inspection is None else [self._inspection[0]]
+        ready, _, _ = select.select([self._socket, self._woken, *inspecting], [], [], 0 if inspecting else timeout_s)
+        if any(client in ready for client in inspecting):  # it ends its inspection, and waits for the unmount
+            self._end_inspection()
         if connected := self._socket in ready:
             client, _ = self._socket.accept()
             try:
@@ -76,6 +78,8 @@ class Server:
         client, answers = self._inspection
         try:
             if (answer := next(answers, None)) is not None:
+                if isinstance(answer, Failed):
+                    log.warning("%s", answer.text)
                 client.send(protocol.encode(answer))
                 return
         except OSError as error:
@@ -83,7 +87,7 @@ class Server:
         self._end_inspection()
 
     def _end_inspection(self) -> None:
-        """Close and unmount everything that the inspection uses."""
+        """Close and unmount everything that the inspection uses, then its connection: this reports the unmount."""
         if self._inspection is not None:
             client, answers = self._inspection
             self._inspection = None

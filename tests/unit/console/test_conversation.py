@@ -71,6 +71,18 @@ def test_cursor_keys_edit_the_line(full):
     assert "session        S-1" in seen(full.type(b"\r"))
 
 
+@pytest.mark.parametrize(("failing", "typed"), [("session.complete", b"outl\t"), ("line_editor._fitting", b"x" * 100)])
+def test_defect_of_line_editing_costs_the_line_and_neither_login_nor_console(full, monkeypatch, caplog, failing, typed):
+    def fail(*_):
+        raise IndexError("a defect")
+
+    monkeypatch.setattr(f"cabinet.console.terminal.{failing}", fail)
+    assert full.type(typed).endswith("\r\nSG-1> ")
+    assert "a defect" in caplog.text
+    assert "session        S-1" in full.type(b"outlet 3\r")
+    assert "\x1b" not in full.type(typed + b"\r"), "plain lines"
+
+
 def test_history_brings_back_what_was_typed_also_after_another_login(full):
     full.type(b"outlet 3\r")
     full.type(b"logout\r")

@@ -150,6 +150,7 @@ KEYS = st.sampled_from(
 )  # fmt: skip
 
 
+@example(["x" * 30, *["\x7f"] * 16], 10)  # erased up to the first character shown
 @given(st.lists(KEYS, max_size=60), st.integers(4, 75))
 def test_terminal_shows_the_line_beside_the_prompt_and_the_cursor_in_its_place(keys, room):
     editor = editing(room, "outlet 3", "lock 4 充电插座坏了充电插座坏了充电插座坏了")
@@ -163,6 +164,7 @@ def test_terminal_shows_the_line_beside_the_prompt_and_the_cursor_in_its_place(k
         assert width(row.text) <= room
         assert row.text in line
         assert row.column <= room
+        assert (row.column > 0) == (cursor > 0), "text before the cursor is in view"
         if width(line) <= room:
             assert (row.text, row.column) == (line.rstrip(), width(line[:cursor]))
 

@@ -39,10 +39,16 @@ def test_dialogues_and_live_pictures_are_for_people(program):
         assert msgspec.json.decode(program.type(asked))["code"] == "for_people"
 
 
-@pytest.mark.parametrize("asked", [b"xyzzy\r", b"outlet 99\r", b"off\r", b"x" * 300 + b"\r"])
+@pytest.mark.parametrize("asked", [b"xyzzy\r", b"outlet 99\r", b"off\r", b"x" * 300 + b"\r", b"--json --json\r"])
 def test_what_cannot_be_done_is_a_line_with_a_code(program, asked):
-    shown = program.type(asked)
-    assert msgspec.json.decode(shown.splitlines()[-1])["ok"] is False
+    (shown,) = program.type(asked).splitlines()
+    assert msgspec.json.decode(shown)["ok"] is False
+
+
+def test_options_without_a_command_are_no_command_and_end_no_login(line):
+    line.type(LOGIN)
+    assert '"code":"unknown_command"' in line.type(b"--json --json\r")
+    assert "Outlet 3" in line.type(b"outlet 3\r")
 
 
 def test_guard_gone_is_a_code(program):

@@ -8,7 +8,7 @@ from cabinet.clock import NS, WallTime
 from cabinet.console.audit_file import AuditFile
 from cabinet.console.commands.updates import PROGRAM_WITHIN_S
 from cabinet.console.terminal.columns import COLUMNS, width
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, Refused
 from cabinet.link.service_protocol import ConsoleAuditEntry, SessionLine, Sessions
 from cabinet.model import Phase as OutletPhase
 from cabinet.system.steward.protocol import (
@@ -44,11 +44,16 @@ INSTALL = "sudo cabinet update install"
 
 
 class FakeSteward:
-    """Finds what it was given, one thing after the other, and counts the inspections; it can do nothing else."""
+    """Finds what it was given, one thing after the other, and counts the inspections; it can do nothing else.
+
+    `queued`: it finds faster than the console reads.
+    """
 
     def __init__(self, *finds):
         self.finds = list(finds)
         self.begun = self.ended = self.reported = 0
+        self.queued = False
+        self.on_close: Exception | None = None
         self.after_each = lambda: None
 
     def inspect_updates(self):
@@ -60,6 +65,12 @@ class FakeSteward:
                 if isinstance(found, Exception):
                     raise found
                 yield found
+                if not self.queued:
+                    yield None
+        except GeneratorExit:
+            if self.on_close is not None:
+                raise self.on_close from None
+            raise
         finally:
             self.ended += 1
 
@@ -277,7 +288,9 @@ def test_with_nobody_to_ask_the_charges_are_unknown_as_for_install(sim, tmp_path
 def test_big_bundle_shows_how_far_it_is_in_a_few_lines(sim, tmp_path):
     size = 1000 << 20
     reading = [InspectionProgress(BUNDLE.name, done << 20, size) for done in range(1, 1000, 7)]
-    text = said(sim, tmp_path, InspectionProgress(), QUIET, STICK, *reading, BUNDLE)
+    tech, steward = technician(sim, tmp_path, InspectionProgress(), QUIET, STICK, *reading, BUNDLE)
+    steward.queued = True
+    text = tech.say("update check")
     shown = [line for line in text.splitlines() if line.endswith("…")]
     assert len(shown) == 11
     assert shown[:2] == [
@@ -294,6 +307,26 @@ def test_key_ends_the_look_and_the_stick_is_let_go(sim, tmp_path):
     tech.shell.tick()
     assert "Inspection stopped early" in tech.shell.line("").text
     assert (steward.begun, steward.ended) == (1, 1)
+
+
+def test_stick_may_be_taken_out_only_if_the_steward_has_let_go_of_it(sim, tmp_path):
+    tech, steward = technician(sim, tmp_path, *[InspectionProgress(BUNDLE.name, 1, 2)] * 100)
+    steward.on_close = Refused("steward_gone")
+    tech.begin("update check")
+    reply = tech.shell.line("")
+    assert "cabinet-steward" in reply.text
+    assert "taken out" not in reply.text
+    assert reply.prompt == "DEMO-1> "
+
+
+def test_each_step_takes_all_findings_that_are_queued(sim, tmp_path):
+    """Otherwise the steward's queue stays full behind a slow console, and it ends the inspection."""
+    tech, steward = technician(
+        sim, tmp_path, QUIET, STICK, *[BUNDLE] * 50, InspectionProgress(BUNDLE.name, 1, 2), BUNDLE
+    )
+    steward.queued = True
+    tech.begin("update check")
+    assert steward.reported == 53
 
 
 @pytest.mark.parametrize("leave", ["hang_up", "end", "interrupt"])

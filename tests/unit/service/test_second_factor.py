@@ -75,12 +75,12 @@ def tell(folder: Path, story: Callable[[SecondFactorHarness], Awaitable[None]]) 
             token = await service.accounts.sign_in_staff("office", PASSWORD, "here")
             assert isinstance(token, str)
             actor = await service.property_.staff.actor(token, "here")
-            property_pages = service.property_.second_factor
-            await property_pages.begin(actor)
+            factor = service.property_.second_factor
+            await factor.begin(actor)
             row = await service.context.storage.read(lambda c: second_factors.of_staff(c, actor.staff.staff_id))
             assert row is not None
             sim = SecondFactorHarness(harness=harness, service=service, actor=actor, secret=row.secret)
-            sim.codes = await property_pages.confirm(actor, sim.code())
+            sim.codes = await factor.confirm(actor, sim.code())
             sim.next_step()
             await story(sim)
 
@@ -204,11 +204,11 @@ def test_the_step_between_ends_after_five_minutes_and_with_a_new_password(tmp_pa
 @pytest.mark.parametrize("proof", ["password", "code", "recovery"])
 def test_it_is_switched_off_with_the_password_or_a_code(tmp_path: Path, proof: str) -> None:
     async def story(sim: SecondFactorHarness) -> None:
-        property_pages = sim.service.property_.second_factor
-        assert await refusal(property_pages.switch_off(sim.actor, "wrong")) == "wrong_second_factor"
+        factor = sim.service.property_.second_factor
+        assert await refusal(factor.switch_off(sim.actor, "wrong")) == "wrong_second_factor"
         given = {"password": PASSWORD, "code": sim.code(), "recovery": sim.codes[3]}[proof]
-        await property_pages.switch_off(sim.actor, given)
-        assert not (await property_pages.state(sim.actor)).on
+        await factor.switch_off(sim.actor, given)
+        assert not (await factor.state(sim.actor)).on
         assert isinstance(await sim.accounts.sign_in_staff("office", PASSWORD, "here"), str)
         assert sim.audit()[2:] == ["second_factor_off", "sign_in"]
 
@@ -217,21 +217,21 @@ def test_it_is_switched_off_with_the_password_or_a_code(tmp_path: Path, proof: s
 
 def test_guessing_at_switching_it_off_locks_out(tmp_path: Path) -> None:
     async def story(sim: SecondFactorHarness) -> None:
-        property_pages = sim.service.property_.second_factor
+        factor = sim.service.property_.second_factor
         for _ in range(sign_in.MAX_FAILURES_PER_NAME):
-            assert await refusal(property_pages.switch_off(sim.actor, "000000")) == "wrong_second_factor"
-        assert await refusal(property_pages.switch_off(sim.actor, PASSWORD)) == "locked_out"
+            assert await refusal(factor.switch_off(sim.actor, "000000")) == "wrong_second_factor"
+        assert await refusal(factor.switch_off(sim.actor, PASSWORD)) == "locked_out"
 
     tell(tmp_path, story)
 
 
 def test_beginning_anew_leaves_one_that_is_on_as_it_is(tmp_path: Path) -> None:
     async def story(sim: SecondFactorHarness) -> None:
-        property_pages = sim.service.property_.second_factor
-        await property_pages.begin(sim.actor)
-        state = await property_pages.state(sim.actor)
+        factor = sim.service.property_.second_factor
+        await factor.begin(sim.actor)
+        state = await factor.state(sim.actor)
         assert (state.on, state.secret, state.address) == (True, "", "")
-        assert await refusal(property_pages.confirm(sim.actor, sim.code())) == "expired"
+        assert await refusal(factor.confirm(sim.actor, sim.code())) == "expired"
         assert await sim.accounts.sign_in_staff_code(await sim.pending_step(), sim.code(), "here")
 
     tell(tmp_path, story)
@@ -239,15 +239,15 @@ def test_beginning_anew_leaves_one_that_is_on_as_it_is(tmp_path: Path) -> None:
 
 def test_one_that_was_never_confirmed_asks_for_nothing(tmp_path: Path) -> None:
     async def story(sim: SecondFactorHarness) -> None:
-        property_pages = sim.service.property_
+        property_ = sim.service.property_
         token = await sim.accounts.sign_in_staff("other", PASSWORD, "here")
         assert isinstance(token, str)
-        other = await property_pages.staff.actor(token, "here")
-        await property_pages.second_factor.begin(other)
-        assert await refusal(property_pages.second_factor.confirm(other, "000000")) == "wrong_second_factor"
-        assert not (await property_pages.second_factor.state(other)).on
+        other = await property_.staff.actor(token, "here")
+        await property_.second_factor.begin(other)
+        assert await refusal(property_.second_factor.confirm(other, "000000")) == "wrong_second_factor"
+        assert not (await property_.second_factor.state(other)).on
         assert isinstance(await sim.accounts.sign_in_staff("other", PASSWORD, "here"), str)
-        assert [each.second_factor for each in await property_pages.staff.everybody()] == [True, False]
+        assert [each.second_factor for each in await property_.staff.everybody()] == [True, False]
 
     tell(tmp_path, story)
 

@@ -2,11 +2,13 @@
 
 import json
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from nacl.signing import SigningKey
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
@@ -57,6 +59,40 @@ def test_key_is_made_once_and_for_its_owner_only(tmp_path: Path, key) -> None:
     path.write_bytes(b"too short")
     with pytest.raises(StoreError, match="is no key of 32 bytes"):
         month_closing.load_key(path)
+
+
+def test_key_loaded_by_two_threads_at_once_is_made_once(tmp_path: Path, monkeypatch) -> None:
+    path, loaded, other_went_on = tmp_path / "usage.key", [], threading.Event()
+    other = threading.Thread(target=lambda: loaded.append(month_closing.load_key(path, make=True)), daemon=True)
+    generate = SigningKey.generate
+
+    class ReportingLock:
+        """Lock that reports a thread that has to wait."""
+
+        held = threading.Lock()
+
+        def __enter__(self) -> None:
+            if not self.held.acquire(blocking=False):
+                other_went_on.set()
+                self.held.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self.held.release()
+
+    def meanwhile() -> SigningKey:
+        """Let the other thread load the key while this one makes it; it waits, or makes a second one."""
+        if threading.current_thread() is other:
+            other_went_on.set()
+        else:
+            other.start()
+            assert other_went_on.wait(10)
+        return generate()
+
+    monkeypatch.setattr(month_closing, "_making", ReportingLock(), raising=False)
+    monkeypatch.setattr(SigningKey, "generate", meanwhile)
+    key = month_closing.load_key(path, make=True)
+    other.join(10)
+    assert [bytes(each) for each in loaded] == [bytes(key)]
 
 
 def test_closings_follow_each_other_without_a_gap(database: Database, key) -> None:

@@ -7,12 +7,13 @@ import threading
 import msgspec
 import pytest
 
+from cabinet.clock import ManualClock
 from cabinet.console.registry import error_text
 from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.system.steward import backup_to_usb, protocol, requests
 from cabinet.system.steward.backup_to_usb import FOLDER
-from cabinet.system.steward.client import StewardSocketClient
+from cabinet.system.steward.client import SILENCE_NS, StewardSocketClient
 from cabinet.system.steward.protocol import (
     BackUp,
     BackupCopied,
@@ -329,6 +330,15 @@ def test_client_that_goes_away_ends_its_inspection(line_of, computer):
     assert not computer.reading.is_symlink()
 
 
+def test_client_that_ends_its_inspection_reads_the_end_once_the_stick_is_unmounted(line_of, computer):
+    with line_of.begin() as line:
+        line.shutdown(socket.SHUT_WR)
+        line_of.server.serve_one(0)
+        assert not computer.reading.is_symlink()
+        assert [type(read(line)) for _ in range(2)] == [InstalledVersion, DriveFound]
+        assert line.recv(1) == b""
+
+
 def test_new_inspection_ends_the_one_under_way(line_of, computer):
     with line_of.begin() as first, line_of.begin() as second:
         assert [type(read(first)) for _ in range(2)] == [InstalledVersion, DriveFound]
@@ -365,6 +375,59 @@ def test_console_gets_the_findings_and_nothing_while_there_is_none(line_of):
     for _ in range(5):
         line_of.server.serve_one(0)
     assert [type(found) for found in looking] == [InstalledVersion, DriveFound, BundleFound]
+
+
+def test_console_that_ends_an_inspection_waits_until_the_stick_is_unmounted(line_of, computer):
+    looking = StewardSocketClient(line_of.path, 10).inspect_updates()
+    assert next(looking) is None
+    for _ in range(2):
+        line_of.server.serve_one(0)
+    assert [type(next(looking)) for _ in range(2)] == [InstalledVersion, DriveFound]
+    assert computer.reading.is_symlink()
+
+    def serve():
+        while line_of.server._inspection is not None:
+            line_of.server.serve_one(0)
+
+    serving = threading.Thread(target=serve, daemon=True)
+    serving.start()
+    looking.close()
+    assert not computer.reading.is_symlink()
+    serving.join(10)
+
+
+def test_console_that_ends_an_inspection_is_refused_if_the_unmount_is_not_confirmed(line_of, monkeypatch):
+    monkeypatch.setattr("cabinet.system.steward.client.END_NS", 1_000_000)
+    looking = StewardSocketClient(line_of.path, 10).inspect_updates()
+    assert next(looking) is None
+    with pytest.raises(Refused, match="steward_gone"):
+        looking.close()
+
+
+def test_steward_that_is_silent_for_longer_than_dpkg_may_take_is_gone(line_of, monkeypatch):
+    monkeypatch.setattr("cabinet.system.steward.client.WAIT_S", 0)
+    clock = ManualClock()
+    looking = StewardSocketClient(line_of.path, 10, clock).inspect_updates()
+    assert next(looking) is None
+    clock.advance_ns(SILENCE_NS - 1)
+    assert next(looking) is None
+    line_of.server.serve_one(0)
+    assert [type(next(looking)) for _ in range(2)] == [InstalledVersion, type(None)]
+    clock.advance_ns(SILENCE_NS - 1)
+    assert next(looking) is None, "the finding was a sign of life"
+    clock.advance_ns(1)
+    with pytest.raises(Refused, match="steward_gone"):
+        next(looking)
+
+
+def test_failure_that_ends_an_inspection_is_in_the_log(line_of, computer, caplog):
+    computer.mounts.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
+        line.connect(str(line_of.path))
+        line.send(protocol.encode(CheckUpdates()))
+        for _ in range(3):
+            line_of.server.serve_one(0)
+    assert "No such file or directory" in caplog.text
 
 
 def test_console_is_told_of_a_failure_and_of_a_steward_that_is_killed(line_of, computer):

@@ -14,11 +14,11 @@ from cabinet.system.update import bundle
 from cabinet.system.update.bundle import Manifest
 from cabinet.system.update.records import UpdateFolder
 from cabinet.system.update.trial import UpdatePhase, UpdateRecord, required_bytes
-from cabinet_testing.fake_computer import FakeComputerQueries
+from cabinet_testing.fake_computer import FakeInstalledComputer
 from tests.unit.system.update.test_bundle import KEYS, OURS
 
 
-class FakeUpdateComputer(FakeComputerQueries):
+class FakeUpdateComputer(FakeInstalledComputer):
     """An arm64 cabinet with 0.1.0 on it, with no objection to an update."""
 
     def __init__(self) -> None:
