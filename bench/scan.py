@@ -21,9 +21,9 @@ from cabinet.clock import NS
 from cabinet.config import Config, parse
 from cabinet.config.wiring import OUTPUT_ONLY
 from cabinet.guard.loop import Loop, become_realtime
-from cabinet.link import protocol
+from cabinet.link import guard_protocol
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import Done, Role, Welcome
+from cabinet.link.guard_protocol import Done, Role, Welcome
 from cabinet.link.server import LinkServer
 from campaigns.runner import commit, machine
 
@@ -99,7 +99,7 @@ def measure(outlets: int, seconds: float) -> str:
 
 def _run(sim: TapedCabinet, socket: Path, seconds: float) -> str:
     guard, tape = sim.guard, sim.tape
-    welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
+    welcome = Welcome(guard_protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     told = guard.events, guard.handle, guard.snapshot, guard.bus_view, sim.clock, guard.maintenance_state
     server = LinkServer(socket, welcome, *told)
     beat_fd = sink()

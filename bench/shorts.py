@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.sim.waveform import Mains, Wave
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 

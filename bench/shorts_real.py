@@ -18,7 +18,7 @@ from bench.shorts import HARD_A, MAX_A, MIN_A, SHAPES, SHORT_A, Shot, sine_a
 from bench.usage import record
 from cabinet.config import load
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import ClearLatch, Role
+from cabinet.link.guard_protocol import ClearLatch, Role
 from cabinet.reports import usage_csv
 from cabinet.sim.control import SimControl
 from cabinet.system.run_folder import guard_socket, service_address

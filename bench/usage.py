@@ -27,7 +27,7 @@ from cabinet.records import UsageRecord
 from cabinet.reports import usage_csv
 from cabinet.service.accounts import admin
 from cabinet.service.ports import USAGE_READ
-from cabinet.store import people, usage
+from cabinet.store import residents, usage
 from cabinet.store.database import Database
 from cabinet_testing.real_cabinet import RealCabinet
 from campaigns.runner import commit, machine, percentile
@@ -71,8 +71,8 @@ def fill(path: Path, records: int) -> None:
     database = Database(path)
     with database.transaction() as connection:
         for number in range(RESIDENTS):
-            people.add_resident(connection, f"card{number:06}", "", "hash", 0)
-        holders = [people.holder_of(connection, number + 1) for number in range(RESIDENTS)]
+            residents.add(connection, f"card{number:06}", "", "hash", 0)
+        holders = [residents.holder_of(connection, number + 1) for number in range(RESIDENTS)]
     for first in range(0, records, A_TRANSACTION):
         with database.transaction() as connection:
             for number in range(first, min(first + A_TRANSACTION, records)):

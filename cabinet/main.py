@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-from cabinet import __version__, terminal
+from cabinet import __version__, safe_output
 from cabinet.errors import CabinetError
 
 COMMANDS = {
@@ -37,7 +37,7 @@ EPILOG = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
-    with terminal.safe():
+    with safe_output.text_only():
         return _run(argv)
 
 

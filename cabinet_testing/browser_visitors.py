@@ -91,7 +91,7 @@ class Visitor:
         self._context.add_cookies([{"name": name, "value": value, "url": self._url} for name, value in cookies.items()])
 
     def expect_complaint(self, pattern: str) -> None:
-        """One that this test provokes, such as an answer that refuses."""
+        """Expect an error that this test provokes, such as an answer that refuses."""
         self._expected.append(pattern)
 
     def unexpected(self) -> list[str]:
@@ -126,23 +126,23 @@ class Visitor:
         return self.page.get_by_role("link", name=self.words(key, **values), exact=True)
 
     def press(self, key: str, **values: object) -> None:
-        """A button, by its text."""
+        """Press a button, by its text."""
         self.button(key, **values).first.click()
 
     def follow(self, key: str, **values: object) -> None:
-        """A link, by its text."""
+        """Follow a link, by its text."""
         self.link(key, **values).first.click()
 
     def fill(self, key: str, value: str) -> None:
-        """The field labelled with the text of `key`."""
+        """Fill the field labelled with the text of `key`."""
         self.page.get_by_label(self.words(key), exact=True).fill(value)
 
     def sees(self, key: str, **values: object) -> None:
-        """The text of `key` on the page, now or soon."""
+        """Expect the text of `key` on the page, now or soon."""
         self.until(self.page.locator("main"), self.words(key, **values))
 
     def until(self, place: Locator, words: str | re.Pattern[str]) -> None:
-        """`place` says `words`, or will: by itself with scripts, at another look without."""
+        """Wait until `place` contains `words`; without scripts, reload the page."""
         if self.scripts:
             expect(place).to_contain_text(words)
             return
@@ -154,19 +154,19 @@ class Visitor:
         expect(place).to_contain_text(words, timeout=LOOK_AGAIN_MS)
 
     def sign_in(self, card: str, pin: str = "471108") -> None:
-        """With the form on this page."""
+        """Sign in with the form on this page."""
         self.fill("sign_in.card", card)
         self.fill("sign_in.pin", pin)
         self.press("sign_in.button")
 
     def stop(self) -> None:
-        """The charge on this page; it is asked twice."""
+        """Stop the charge on this page; confirm the question."""
         self.page.locator("summary", has_text=self.words("charge.stop")).click()
         self.press("charge.stop_really")
 
 
 class Visitors:
-    """All of one test."""
+    """All visitors of one test."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self._browser = browser

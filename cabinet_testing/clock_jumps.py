@@ -27,7 +27,7 @@ class JumpedCharge:
         await self.harness.charge(self.service, 3, seconds, POWER_MW)
 
     async def authorised(self) -> None:
-        """Between the commit of the start and the guard's answer."""
+        """Jump between the commit of the start and the guard's answer."""
         self.harness.guard.before_request = self._once
         await self.start()
         await self.charge(BEFORE_S + AFTER_S)
@@ -60,7 +60,7 @@ class JumpedCharge:
         await self.charge(AFTER_S)
 
     async def finished(self) -> None:
-        """Ended in the guard, and the service has not heard of it yet."""
+        """Jump after the guard has ended the charge; the service has not received the event."""
         await self.start()
         await self.charge(BEFORE_S + AFTER_S)
         self.harness.guard.end(3, EndReason.FULL)

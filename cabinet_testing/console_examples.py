@@ -16,7 +16,7 @@ from cabinet.clock import NS, WallTime
 from cabinet.console.command import CommandSpec
 from cabinet.console.registry import COMMANDS
 from cabinet.console.wording import wording
-from cabinet.link.records import (
+from cabinet.link.service_protocol import (
     AuditAnswer,
     AuditLine,
     DayEnergy,

@@ -13,7 +13,7 @@ from cabinet.console.command import Backends
 from cabinet.console.reply import CommandAudit, Reply
 from cabinet.console.shell import Shell
 from cabinet.errors import LinkError, Refused
-from cabinet.link.protocol import ALLOWED, BusView, Command, Recent, Refusal, Role
+from cabinet.link.guard_protocol import ALLOWED, BusView, Command, Recent, Refusal, Role
 from cabinet.maintenance import MaintenanceState
 from cabinet.model import Snapshot
 from cabinet_testing.sim_cabinet import SimCabinet

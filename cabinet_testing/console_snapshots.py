@@ -9,7 +9,7 @@ from cabinet.clock import NS
 from cabinet.config import Config, parse
 from cabinet.config.reference import example
 from cabinet.errors import LinkError, Refused
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     BusView,
     ChipView,
     ClearLatch,
@@ -25,7 +25,7 @@ from cabinet.link.protocol import (
     TestAlertLine,
     TestResidual,
 )
-from cabinet.link.records import Query
+from cabinet.link.service_protocol import Query
 from cabinet.maintenance import Attribution, Job, JobKind, JobState, MaintenanceState, OutletMaintenance, RelayWear
 from cabinet.model import (
     ABSENT,
@@ -149,7 +149,7 @@ SIGNED = Attribution("console:tech", 1_795_000_000_000, True)
 
 
 def maintenance_state(snapshot: Snapshot, job: Job | None = None) -> MaintenanceState:
-    """Of relays with some charges behind them; that of outlet 4 near its end."""
+    """Return the maintenance state of used relays; outlet 4 is near its end of life."""
     pages = [
         OutletMaintenance(
             state.outlet,
@@ -233,7 +233,7 @@ class FakeGuardClient:
         self.shown = msgspec.structs.replace(self.shown, outlets=outlets)
 
     def _play(self, command: StaffCommand) -> None:
-        """Let tests pass at once; other commands are only kept."""
+        """Let tests pass at once; only keep other commands."""
         kinds = {StartSelfTest: JobKind.SELF_TEST, CycleRelay: JobKind.RELAY_CYCLE, TestAlertLine: JobKind.ALERT_LINE,
                  TestResidual: JobKind.RESIDUAL, SoundSiren: JobKind.SIREN}  # fmt: skip
         kind = kinds.get(type(command))
@@ -246,4 +246,4 @@ class FakeGuardClient:
         self.job = Job(1, kind, place, command.who, JobState.PASSED, values, [place] if place else [])
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""

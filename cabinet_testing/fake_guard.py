@@ -9,7 +9,7 @@ import msgspec
 
 from cabinet.clock import MS, NS, ManualClock
 from cabinet.errors import Refused
-from cabinet.link.protocol import Command, Energise, Open
+from cabinet.link.guard_protocol import Command, Energise, Open
 from cabinet.model import (
     ABSENT,
     ChargeLimits,
@@ -30,7 +30,7 @@ LOAD_MW = 150_000
 
 
 class Killed(BaseException):
-    """The service dies here."""
+    """Raised to end the service at this point."""
 
 
 class Outlet:
@@ -102,13 +102,13 @@ class FakeGuard:
     # --- World ------------------------------------------------------------------------------------------------------
 
     def charge(self, outlet: int, seconds: float, power_mw: int = LOAD_MW) -> None:
-        """`seconds` pass with a load of `power_mw` on `outlet`; the guard ends it at its limits, at the second."""
+        """Let `seconds` pass with a load of `power_mw` on `outlet`; the guard ends it at its limits, at the second."""
         for _ in range(int(seconds)):
             self.clock.advance_ns(NS)
             self._second(self.outlets[outlet], power_mw)
 
     def charge_all(self, seconds: int, power_mw: int = LOAD_MW) -> None:
-        """The same on every outlet that holds a session."""
+        """Let time pass on every outlet that holds a session."""
         for _ in range(seconds):
             self.clock.advance_ns(NS)
             for place in self.outlets.values():
@@ -154,7 +154,7 @@ class FakeGuard:
         place.refusal = "fault_latched" if latched else "fault_present"
 
     def suspend(self, fault: Fault, refusal: str = "voltage_out_of_band") -> None:
-        """Every charge is interrupted and forgotten, for something that passes; `let_close` ends it."""
+        """Interrupt and forget every charge, for a passing reason; `let_close` ends it."""
         for place in self.outlets.values():
             if place.session_id is not None:
                 self._note(place, EventKind.SUSPENDED, fault=fault)
@@ -169,12 +169,12 @@ class FakeGuard:
                 self.cabinet_fault = None
 
     def fill_up(self) -> None:
-        """The feed has no room for another charge."""
+        """Leave no room in the feed for another charge."""
         for place in self.outlets.values():
             place.refusal = place.refusal or "feed_full"
 
     def trip_all(self, fault: Fault) -> None:
-        """Something is wrong with the cabinet as a whole."""
+        """Trip the whole cabinet."""
         for place in self.outlets.values():
             if place.session_id is not None:
                 self._note(place, EventKind.TRIPPED, reason=EndReason.TRIPPED, fault=fault)
@@ -183,7 +183,7 @@ class FakeGuard:
         self.cabinet_fault = fault
 
     def restart(self, new_epoch: bool = False) -> None:
-        """The guard dies and comes back: relays open, events not yet acknowledged are gone with it."""
+        """Kill and start the guard: relays open, events not yet acknowledged are lost."""
         self.disconnect()
         self.runs += 1
         self.seq = 0
@@ -214,7 +214,7 @@ class FakeGuard:
     # --- Link to the service ----------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """The link comes up: everything not acknowledged is sent again, then a snapshot."""
+        """Connect: send everything not acknowledged again, then a snapshot."""
         link = self._link()
         link.connected = True
         link.on_link(True)
@@ -227,7 +227,7 @@ class FakeGuard:
             self.link.on_link(False)
 
     async def tell(self) -> None:
-        """Events not sent on this connection yet, in order, then a snapshot."""
+        """Send the events not sent on this connection yet, in order, then a snapshot."""
         link = self._link()
         for event in [event for event in self.kept if event.seq > link.sent]:
             link.sent = event.seq
@@ -235,7 +235,7 @@ class FakeGuard:
         self.show()
 
     def show(self) -> None:
-        """A snapshot, as a moment passes."""
+        """Send a snapshot, as a moment passes."""
         self.clock.advance_ns(MS)
         link = self._link()
         if link.connected:
@@ -337,7 +337,7 @@ class Link:
         self.sent = 0
 
     async def run(self) -> None:
-        """The tests connect by hand."""
+        """Do nothing: the tests connect by hand."""
 
     async def request(self, make: Callable[[int], Command], timeout_s: float = 2.0) -> None:
         guard = self.guard

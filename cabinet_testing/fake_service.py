@@ -162,7 +162,7 @@ def usage_record(number: int, **changes: Any) -> UsageRecord:
 
 
 class FakePropertyFunctions:
-    """As much of the property port as the overview needs; the other pages are tested on a real service."""
+    """The part of the property port that the overview needs; the other pages are tested on a real service."""
 
     def __init__(self, service: "FakeService") -> None:
         self._service = service
@@ -322,7 +322,7 @@ class FakeService:
         return [view for owner, view in reversed(self.session_views.values()) if owner == resident_id][:limit]
 
     async def history(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
-        """Numbered by the order they were put in, from 1."""
+        """Return the charges, numbered by their order from 1."""
         mine = [
             (number, view)
             for number, (owner, view) in enumerate(self.session_views.values(), 1)

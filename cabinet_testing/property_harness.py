@@ -13,7 +13,7 @@ from cabinet.model import EndReason, Fault
 from cabinet.records import Role
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
-from cabinet.store import people
+from cabinet.store import staff, tokens
 from cabinet.store.database import Database
 from cabinet.web.site import create_app
 from cabinet_testing.html_page import Page
@@ -80,10 +80,10 @@ class PropertyHarness:
 
 def _sign_in(connection: Any, role: Role, token: str) -> None:
     name = f"the {role}"
-    row = people.staff_by_name(connection, name)
-    who = people.add_staff(connection, name, QUICK.hash(PASSWORD), 0, role) if row is None else row.id
-    if people.login(connection, "staff", token, 0, 0) is None:
-        people.add_login(connection, "staff", who, token, 1 << 59, 1 << 60)
+    row = staff.by_name(connection, name)
+    who = staff.add(connection, name, QUICK.hash(PASSWORD), 0, role) if row is None else row.id
+    if tokens.login(connection, "staff", token, 0, 0) is None:
+        tokens.add_login(connection, "staff", who, token, 1 << 59, 1 << 60)
 
 
 @contextlib.asynccontextmanager
@@ -113,7 +113,7 @@ def staff_id(harness: ServiceHarness, name: str) -> int:
     database = Database(admin.database_path(harness.config), read_only=True)
     try:
         with database.reading() as connection:
-            row = people.staff_by_name(connection, name)
+            row = staff.by_name(connection, name)
     finally:
         database.close()
     assert row is not None
@@ -128,7 +128,7 @@ def secrets_on(page: Page) -> list[str]:
 async def charge(
     at: PropertyHarness, resident_id: int = 1, outlet: int = 3, seconds: int = 300, reason: EndReason = EndReason.FULL
 ) -> str:
-    """A whole charge, settled; its session id. A trip is `EndReason.TRIPPED`, by too hot an outlet."""
+    """Charge to the settlement. Return the session id. A trip is `EndReason.TRIPPED`, by too hot an outlet."""
     code = at.harness.config.outlet[outlet - 1].code
     key = f"key-{at.harness.clock.monotonic_ns()}"
     view = await at.service.charges.start(resident_id, code, FULL, key)

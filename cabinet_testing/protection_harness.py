@@ -36,7 +36,7 @@ def interlock(unit: dict[str, object], cabinet: dict[str, object], check: PreClo
 
 
 class OutletHarness:
-    """One outlet, all its sensors valid unless told otherwise."""
+    """One outlet, all its sensors valid by default."""
 
     def __init__(self, closed: bool = True) -> None:
         self.safety = OutletSafety(CONFIG, CONFIG.outlet[0])
@@ -47,7 +47,10 @@ class OutletHarness:
         self.steps = 0
 
     def step(self, past_ns: int = 3 * MS, peak_ma: int | None = -1, phase_known: bool = True) -> Any:
-        """Move on by `past_ns` and judge; `peak_ma` None: the peak register was not read, -1: as the relay says."""
+        """Move on by `past_ns` and judge.
+
+        `peak_ma` None: the peak register was not read; -1: derived from the relay's state.
+        """
         self.steps += 1
         if peak_ma == -1:
             peak_ma = (
@@ -71,7 +74,7 @@ class OutletHarness:
         return interlock({"safety": self.safety, "inputs": self.inputs}, {}, PreCloseCheck.CLOSING)
 
     def _measured(self) -> dict[str, int]:
-        """The values as a meter shows them together: current for the power, nothing while open or without mains."""
+        """Return consistent readings of a meter: current for the power; zero if the relay is open or mains is off."""
         values = dict(self.values)
         if self.contradicting:
             return values

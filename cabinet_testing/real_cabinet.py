@@ -26,7 +26,7 @@ from cabinet.clock import SystemClock
 from cabinet.config import load
 from cabinet.errors import LinkError
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import Role
+from cabinet.link.guard_protocol import Role
 from cabinet.model import OutletState, Snapshot
 from cabinet.service.accounts import admin, wallets
 from cabinet.sim.control import SimControl
@@ -46,7 +46,7 @@ COMMANDS = {"sim": ["sim", "serve"], "guard": ["guard"], "service": ["serve"], "
 
 
 def _die_with_parent() -> None:
-    """A test run that is itself killed must not leave a cabinet behind (prctl(2), PR_SET_PDEATHSIG)."""
+    """End with the parent (prctl(2), PR_SET_PDEATHSIG): a killed test run must not leave a cabinet behind."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
@@ -92,13 +92,13 @@ class Process:
         raise AssertionError(f"{self.name} was not ready in {READY_WITHIN_S} s:\n{self.log}")
 
     def kill(self) -> None:
-        """SIGKILL, as a power cut or a bug would."""
+        """Send SIGKILL, as a power cut or a bug would."""
         self.popen.kill()
         self.popen.wait()
         self._notices.close()
 
     def stop(self) -> int:
-        """SIGTERM and the exit status."""
+        """Send SIGTERM. Return the exit status."""
         if self.popen.poll() is None:
             self.popen.terminate()
         try:
@@ -134,7 +134,7 @@ class RealCabinet:
             self.processes[name] = Process(name, COMMANDS[name], self.folder, self.config)
 
     def stop(self) -> None:
-        """The last started first; every one must end by itself."""
+        """Stop the last started first; every one must end by itself."""
         statuses = {name: self.processes[name].stop() for name in reversed(self.processes)}
         assert set(statuses.values()) <= {0, -signal.SIGKILL}, statuses
 
@@ -154,12 +154,12 @@ class RealCabinet:
         return self.command("sim", *words)
 
     def plug(self, outlet: int, load: str, charge: float | None = None) -> None:
-        """As `cabinet sim plug`, without a new interpreter."""
+        """Plug in as `cabinet sim plug` does, without a new interpreter."""
         with SimControl(self.run / "sim-control.sock") as control:
             control.plug(outlet, load, charge)
 
     def sim_state(self) -> dict[str, Any]:
-        """The same as `cabinet sim state --json`, without a new interpreter each time it is asked for."""
+        """Return the output of `cabinet sim state --json`, without a new interpreter each time."""
         with SimControl(self.run / "sim-control.sock") as control:
             return control.state()
 
@@ -182,11 +182,11 @@ class RealCabinet:
         return float(next(o["energy_uj"] for o in self.sim_state()["outlets"] if o["outlet"] == outlet)) / 3.6e6
 
     def reaction_ms(self, outlet: int) -> float:
-        """From the current of the last fault to the command that takes it away, by the simulator's own clock."""
+        """Return the time from the last fault's current to the command that breaks it, by the simulator's own clock."""
         return reaction_ms(self.journal(), outlet)
 
     def phase(self, outlet: int) -> str:
-        """Of an outlet; "no guard" while there is none."""
+        """Return the outlet's phase, or "no guard"."""
         try:
             return self.outlet(outlet).phase.value
         except LinkError:
@@ -196,16 +196,16 @@ class RealCabinet:
         return not any(outlet["contacts_closed"] for outlet in self.sim_state()["outlets"])
 
     def guard_is_another(self, pid: int) -> bool:
-        """Whether the keeper has started a guard after the one of `pid`."""
+        """Return whether the keeper has started a guard after the one of `pid`."""
         return self.guard_pids() not in ([], [pid])
 
     @staticmethod
     def now_ms() -> float:
-        """On the clock of the simulator's journal."""
+        """Return the present time on the simulator journal's clock, in ms."""
         return time.monotonic_ns() / 1e6
 
     def guard_pids(self) -> list[int]:
-        """Of the keeper's children, those that are guards."""
+        """Return the pids of the keeper's children that are guards."""
         keeper = self.processes["guard"].popen.pid
         children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
         return [int(pid) for pid in children if _name(int(pid)) == "cabinet-guard"]
@@ -306,7 +306,7 @@ def _name(pid: int) -> str:
 
 
 def reaction_ms(journal: list[dict[str, Any]], outlet: int) -> float:
-    """From the onset of the last fault to the first command after it: to the outlet's coil, or to the contactor's."""
+    """Return the time from the last fault's onset to the next command to the outlet's or contactor's coil."""
     onset_ns = max(r["at_ns"] for r in journal if (r["kind"], r.get("outlet")) == ("fault_onset", outlet))
     off = {("coil_off", outlet), ("contactor_off", None)}
     off_ns = [r["at_ns"] for r in journal if (r["kind"], r.get("outlet")) in off]
@@ -325,7 +325,7 @@ def wait_for(what: str, found: Callable[[], Any], within_s: float = 30.0) -> Any
 
 @contextlib.contextmanager
 def running(folder: Path, changes: dict[str, str] | None = None, *names: str) -> Iterator[RealCabinet]:
-    """A cabinet with its processes up; their logs are shown when a test fails."""
+    """A cabinet with its processes up; their logs are shown if a test fails."""
     cabinet = RealCabinet(folder, changes)
     try:
         cabinet.start(*names)

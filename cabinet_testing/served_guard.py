@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cabinet.clock import ManualClock
-from cabinet.link import protocol
-from cabinet.link.accounts import Accounts
-from cabinet.link.protocol import (
+from cabinet.link import guard_protocol
+from cabinet.link.guard_protocol import (
     BusView,
     ChipView,
     Done,
@@ -17,6 +16,7 @@ from cabinet.link.protocol import (
     SegmentView,
     Welcome,
 )
+from cabinet.link.peer_roles import PeerRoles
 from cabinet.link.server import EventLog, LinkServer
 from cabinet.model import (
     ABSENT,
@@ -44,23 +44,23 @@ BUS = BusView(
 class ServedGuard:
     """The server in a thread of its own; it answers like a guard with a busy outlet 9."""
 
-    def __init__(self, folder: Path, accounts: Accounts | None = None) -> None:
+    def __init__(self, folder: Path, peer_roles: PeerRoles | None = None) -> None:
         self.path = folder / "guard.sock"
         self.events = EventLog("run1")
         self.handled: list[object] = []
         self.clock = ManualClock()
-        self.accounts = accounts or Accounts.of_this_machine()
+        self.peer_roles = peer_roles or PeerRoles.of_this_machine()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self.server = LinkServer(
             self.path,
-            Welcome(protocol.VERSION, "run1", "epoch1", [1]),
+            Welcome(guard_protocol.VERSION, "run1", "epoch1", [1]),
             self.events,
             self._handle,
             lambda: SNAPSHOT,
             self._bus,
             self.clock,
-            accounts=self.accounts,
+            peer_roles=self.peer_roles,
         )
         self.scans = 0
         self._thread.start()

@@ -21,7 +21,7 @@ from cabinet.records import UsageFilter, UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView, StartChoice
-from cabinet.store import accounts, people, usage
+from cabinet.store import ledger_books, residents, usage
 from cabinet.store.database import Database
 from cabinet_testing.fake_guard import FakeGuard
 
@@ -34,7 +34,7 @@ QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # chec
 
 
 def demo_config(folder: Path, changes: dict[str, str] | None = None) -> Config:
-    """The demo's, without its start fee, so that a test of time and energy need not take it off again."""
+    """Return the demo's configuration without its start fee, which tests of time and energy would have to subtract."""
     text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
     text += f'\n[paths]\nstate = "{folder}/state"\nrun = "{folder}/run"\n'
     for old, new in {"start_fee_fen = 20 ": "start_fee_fen = 0 ", **(changes or {})}.items():
@@ -44,22 +44,22 @@ def demo_config(folder: Path, changes: dict[str, str] | None = None) -> Config:
 
 
 @functools.cache
-def _prepared(balance_fen: int, residents: int) -> bytes:
-    """A database with so many residents; making it takes longer than a test."""
+def _prepared(balance_fen: int, count: int) -> bytes:
+    """Return a database with so many residents; making it takes longer than a test."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "cabinet.db")
         wall = ManualClock().wall()
         with database.transaction() as connection:
-            for card in (*CARDS, *(f"2{number:07}" for number in range(residents - len(CARDS)))):
-                resident_id = people.add_resident(connection, card, "", QUICK.hash(PIN), wall.unix_ms)
+            for card in (*CARDS, *(f"2{number:07}" for number in range(count - len(CARDS)))):
+                resident_id = residents.add(connection, card, "", QUICK.hash(PIN), wall.unix_ms)
                 top_up = ledger.top_up(f"first:{resident_id}", resident_id, balance_fen)
-                ledger.post(accounts.SqliteBooks(connection, wall), top_up)
+                ledger.post(ledger_books.SqliteBooks(connection, wall), top_up)
         database.close()
         return database.path.read_bytes()
 
 
 class Unsynced(sqlite3.Connection):
-    """Does not wait for the disk: no test here cuts its power, and the file is the same."""
+    """Connection that does not wait for the disk: no test here cuts its power, and the file is the same."""
 
     def execute(self, *args: Any) -> sqlite3.Cursor:
         return super().execute("SELECT 0") if args[0] == "PRAGMA synchronous = FULL" else super().execute(*args)
@@ -89,7 +89,7 @@ class ServiceHarness:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Service]:
-        """From start to an orderly end, connected to the guard."""
+        """Run the service from start to an orderly end, connected to the guard."""
         service = self.new_service()
         await service.open()
         try:
@@ -101,7 +101,7 @@ class ServiceHarness:
             await service.close()
 
     async def die(self, service: Service) -> None:
-        """The process is gone: nothing in memory is written any more. Only threads and files are tidied up."""
+        """End the process: nothing in memory is written any more. Only threads and files are tidied up."""
         self.guard.disconnect()
         service.context.sessions = type(service.context.sessions)()
         service.context.guard_state.handled = dict(service.context.guard_state.written)
@@ -116,7 +116,7 @@ class ServiceHarness:
         await service.reconcile()
 
     async def stop(self, service: Service, resident_id: int, session_id: str) -> SessionView:
-        """The resident's stop; the guard's event arrives while it is waited for."""
+        """Stop the charge for its resident; the guard's event arrives during the wait."""
         asked = len(self.guard.commands)
         stopping = asyncio.create_task(service.charges.stop(resident_id, session_id))
         while len(self.guard.commands) == asked and not stopping.done():
@@ -125,7 +125,7 @@ class ServiceHarness:
         return await stopping
 
     async def charge(self, service: Service, outlet: int, seconds: int, power_mw: int = 150_000) -> None:
-        """As the real thing: a snapshot now and then, a checkpoint every ten seconds."""
+        """Charge as the real guard does: a snapshot every 5 s, a checkpoint every 10 s."""
         for passed in range(0, seconds, 5):
             self.guard.charge(outlet, min(5, seconds - passed), power_mw)
             self.guard.show()
@@ -149,9 +149,9 @@ class ServiceHarness:
             database.close()
 
     def check_books(self) -> None:
-        """Ledger balanced, chain unbroken, one record and one settlement a settled session."""
+        """Check: ledger balanced, chain unbroken, one record and one settlement a settled session."""
         with self.database() as connection:
-            assert accounts.check(connection) == []
+            assert ledger_books.check(connection) == []
             found = usage.verify(connection)
             assert found.bad is None, found
             doubles = connection.execute(
@@ -167,10 +167,10 @@ class ServiceHarness:
 
     def balance_fen(self, account: str) -> int:
         with self.database() as connection:
-            return accounts.balance_fen(connection, account)
+            return ledger_books.balance_fen(connection, account)
 
     def steps(self, session_id: str) -> list[str]:
-        """States the session went through, in order."""
+        """Return the session's states, in order."""
         with self.database() as connection:
             rows = connection.execute(
                 "SELECT from_state, to_state FROM session_transition WHERE session_id = ? ORDER BY id", (session_id,)

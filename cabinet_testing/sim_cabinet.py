@@ -18,7 +18,7 @@ from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.state_files import StateWriter
 from cabinet.guard.trip_writer import TripWriter
-from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal
+from cabinet.link.guard_protocol import ClearLatch, Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, Event, EventKind, OutletState
 from cabinet.sections import nanoseconds
 from cabinet.sim.build import build_world
@@ -117,7 +117,7 @@ class SimCabinet:
             self._lines = None
 
     def wait_recorded(self) -> None:
-        """Returns when every recording that was handed over is on disk. The cabinet's time stands still meanwhile."""
+        """Return when every recording handed over is on disk. The cabinet's time stands still meanwhile."""
         self._trip_writer.close()
         self._trip_writer = TripWriter(self.trips, self.clock)
 
@@ -130,7 +130,7 @@ class SimCabinet:
     # --- time --------------------------------------------------------------------------------------------------------
 
     def run(self, duration_ns: int, until=None) -> bool:  # type: ignore[no-untyped-def]
-        """Tick at the scan period; returns early, with True, when `until()` holds."""
+        """Tick at the scan period; return early, with True, if `until()` holds."""
         period_ns = nanoseconds(self.config.guard.scan_period_s)
         end_ns = self.clock.monotonic_ns() + duration_ns
         while self.clock.monotonic_ns() < end_ns:
@@ -142,7 +142,7 @@ class SimCabinet:
         return False
 
     def stride(self, duration_ns: int, step_ns: int = 5 * NS, until=None) -> bool:  # type: ignore[no-untyped-def]
-        """Ticks `step_ns` apart, each reading everything; returns early, with True, when `until()` holds."""
+        """Tick `step_ns` apart, each reading everything; return early, with True, if `until()` holds."""
         end_ns = self.clock.monotonic_ns() + duration_ns
         while self.clock.monotonic_ns() < end_ns:
             self.clock.advance_ns(step_ns)
@@ -157,7 +157,7 @@ class SimCabinet:
         self._seen_seq = self.guard.events.last_seq
 
     def _wait_until(self, deadline_ns: int) -> None:
-        """To the next tick, or to an alert edge before it, as the loop's select does."""
+        """Advance to the next tick, or to an alert edge before it, as the loop's select does."""
         assert self._lines is not None
         while self.clock.monotonic_ns() < deadline_ns:
             if self.guard.watching:

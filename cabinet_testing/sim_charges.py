@@ -1,7 +1,7 @@
 """Charges of a simulated cabinet, and the reaction time to a fault."""
 
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import Phase
 from cabinet_testing.sim_cabinet import SimCabinet
 

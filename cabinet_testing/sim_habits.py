@@ -124,7 +124,7 @@ HABITS = (
 
 
 class HabitLoad:
-    """A load with a habit, for the simulated outlet; the curve pauses while there is no mains."""
+    """A load with a habit, for the simulated outlet; the curve pauses if there is no mains."""
 
     def __init__(
         self, name: str, curve: Curve, step_s: float = 0.1, inrush_a: float = 40.0, shape: Shape = SHAPE

@@ -38,7 +38,7 @@ def fitted_config() -> Config:
 
 
 class SimHardware:
-    """The demo cabinet, all fitted, in this process: its bus and its pins, no noise unless asked for."""
+    """The demo cabinet, all fitted, in this process: its bus and its pins; noise only if requested."""
 
     def __init__(self, *, noise: bool = False, awake: bool = True, seed: int = 1) -> None:
         self.config = fitted_config()
@@ -69,7 +69,7 @@ class SimHardware:
         self._contactor.value = on
 
     def coils(self, *outlets: int) -> None:
-        """Tell just these outlets to close: one word to the expander."""
+        """Command exactly these outlets to close: one word to the expander."""
         if not self._coils:
             self.bus.write_word_data(EXPANDER, 0x14, 0)
             self.bus.write_word_data(EXPANDER, 0x00, 0xFC00)
@@ -77,7 +77,7 @@ class SimHardware:
         self.bus.write_word_data(EXPANDER, 0x14, self._coils)
 
     def close(self, *outlets: int) -> None:
-        """Heartbeat, contactor and these outlets, and time until all have closed."""
+        """Start heartbeat, contactor and these outlets, and wait until all have closed."""
         self.live_ms(20)
         self.contactor(True)
         self.coils(*outlets)
@@ -96,7 +96,7 @@ class SimHardware:
         self.world.lines.drive(line, high, self.world.sync())
 
     def read(self, register: int, channel: int, count: int = 3) -> int:
-        """A register of the meter chip behind a mux channel, as bytes on the bus; signed ones included."""
+        """Read a register of the meter chip behind a mux channel, as bytes on the bus; signed ones included."""
         self.select(channel)
         answer = i2c_msg.read(METER, count)
         self.bus.i2c_rdwr(i2c_msg.write(METER, list(register.to_bytes(2, "big"))), answer)

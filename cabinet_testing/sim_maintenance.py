@@ -3,7 +3,7 @@
 from typing import Any
 
 from cabinet.clock import NS
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     Done,
     Refusal,
 )

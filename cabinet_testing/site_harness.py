@@ -64,15 +64,15 @@ class SiteHarness:
         self.sessions: dict[str, str] = {}
 
     def do(self, act: Coroutine[Any, Any, Answer]) -> Answer:
-        """Let something happen while the pages are looked at."""
+        """Run `act` on the service's loop while the pages are open; return its result."""
         return asyncio.run_coroutine_threadsafe(act, self._loop).result(60)
 
     async def goes_on(self, seconds: int, power_mw: int = 148_000) -> None:
-        """Every charge, by so much."""
+        """Advance every charge."""
         await self._pass(seconds, lambda part_s: self._harness.guard.charge_all(part_s, power_mw))
 
     async def _pass(self, seconds: int, charge: Callable[[int], None]) -> None:
-        """With snapshots close enough together at its end for the load to be known."""
+        """Pass the time; the last snapshots are close enough together for the load to be known."""
         seen_s = min(SEEN_S, seconds)
         charge(seconds - seen_s)
         for _ in range(seen_s // A_LOOK_S):

@@ -39,7 +39,7 @@ def every_page(on: SiteHarness) -> list[Visit]:
 
 
 def addresses(on: SiteHarness) -> Iterator[str]:
-    """Of every GET route, once for each filling of its placeholders."""
+    """Yield the address of every GET route, once per placeholder value."""
     fillings: dict[str, list[Any]] = {
         "code": [site_harness.FREE, site_harness.MINE, site_harness.OTHERS, site_harness.TRIPPED],
         "session_id": [on.sessions[name] for name in ("running", "stopped", "tripped")],

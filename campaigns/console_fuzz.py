@@ -22,8 +22,8 @@ import msgspec
 
 from cabinet.console.service_client import ServiceSocketClient
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import Role
-from cabinet.link.records import MAX_LINES, AskAudit, AuditAnswer, path_in
+from cabinet.link.guard_protocol import Role
+from cabinet.link.service_protocol import MAX_LINES, AskAudit, AuditAnswer, path_in
 from cabinet.model import Event, EventKind, Fault
 from cabinet.system.run_folder import console_terminal, guard_socket
 from cabinet_testing.real_cabinet import RealCabinet, running, wait_for

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cabinet.clock import MS
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import ClearLatch, Role
+from cabinet.link.guard_protocol import ClearLatch, Role
 from cabinet.model import Fault
 from cabinet.system.run_folder import guard_socket
 from cabinet_testing.real_cabinet import RealCabinet, running, wait_for

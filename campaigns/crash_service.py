@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import ClearLatch, Role
+from cabinet.link.guard_protocol import ClearLatch, Role
 from cabinet.system.run_folder import guard_socket
 from cabinet_testing.real_cabinet import reaction_ms, running, wait_for
 from campaigns.live import CODES, Live, Say

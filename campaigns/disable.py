@@ -51,12 +51,12 @@ WITNESSES = {
     "unknown counts as great": Witness("cabinet.guard.outlet:OutletUnit.current_unknown", False, (_EVIDENCE,)),
     "told is not done": Witness("cabinet.guard.contactor_break:ContactorBreak.conducts", False, (_EVIDENCE,)),
     "read-back before closing": Witness("cabinet.guard.contactor_break:ContactorBreak._read_back", True, (_EVIDENCE,)),
-    "alert line beside a low peak": Witness("cabinet.guard.scan:Scanner._check_contradiction", None, (_EVIDENCE,)),
+    "alert line beside a low peak": Witness("cabinet.guard.scan:Scanner._contradicted", False, (_EVIDENCE,)),
     "alert line without a peak": Witness(
         "cabinet.protections.short_circuit:UNANSWERED_HALF_CYCLES", 10**6, (_EVIDENCE,)
     ),
     "hang of its own channel": Witness("cabinet.guard.scan:Scanner._holder_of_bus", None, (_EVIDENCE,)),
-    "peaks of a hung segment": Witness("cabinet.guard.scan:Scanner._salvage", None, (_EVIDENCE,)),
+    "peaks of a hung segment": Witness("cabinet.guard.scan:Scanner._salvage", (), (_EVIDENCE,)),
     "crosstalk above the ordinary": Witness("cabinet.guard.outlet:MAX_CROSSTALK_SHARE", 0.0, (_SHORTS,)),
     "copy in the keeper's memory": Witness("cabinet.guard.counters:MemoryCopy.read", None, (_KEPT,)),
     "room for a latch": Witness(

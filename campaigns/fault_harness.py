@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import CABINET, Event, EventKind, Fault, OutletState
 from cabinet_testing import sim_tolerances
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config

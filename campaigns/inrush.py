@@ -3,6 +3,9 @@
 Each scenario is one cabinet with a charge on every outlet, and moves: plugs pulled and pushed in again cold, hot or
 with a bounce, outlets switched on, plugs that are loose for seconds, and brown-outs after which every charger draws its
 inrush at once. The parts of the cabinet vary as much as the wiring manual allows; some chargers have an iron core.
+
+One class remains, which the safety case names: a plug that is loose for seconds and whose pulses cannot be told from a
+short opens its own outlet. These are counted, not judged: the table gives their share of all loose plugs.
 """
 
 import random
@@ -12,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done
-from cabinet.model import EventKind
+from cabinet.link.guard_protocol import Done
+from cabinet.model import EventKind, Fault
 from cabinet.sim.batteries import KINDS
 from cabinet.sim.chargers import Charger, random_charger
 from cabinet_testing import sim_tolerances
@@ -100,13 +103,14 @@ def scenario(seed: int, verbose: bool) -> Outcome:
                 print(f"{sim.clock.monotonic_ns() / NS:8.3f} s: {what}", file=sys.stderr)
 
         try:
-            return Outcome(seed, *_moves(sim, chance, say))
+            problems, inrushes, loose = _moves(sim, chance, say)
+            return Outcome(seed, problems, inrushes, cells={"loose plug": loose} if any(loose.values()) else {})
         finally:
             sim.close()
 
 
-def _moves(sim: SimCabinet, chance: random.Random, say: Say) -> tuple[tuple[str, ...], int]:
-    """Run the moves. Return the problems and the number of inrushes."""
+def _moves(sim: SimCabinet, chance: random.Random, say: Say) -> tuple[tuple[str, ...], int, dict[str, int]]:
+    """Run the moves. Return the problems, the number of inrushes, and the loose plugs by their result."""
     sim_tolerances.draw(sim.world, chance, SUITED)
     sim.world.set_mains(volts=chance.uniform(198, 242), frequency_hz=chance.uniform(49, 51))
     for outlet in OUTLETS:
@@ -116,7 +120,7 @@ def _moves(sim: SimCabinet, chance: random.Random, say: Say) -> tuple[tuple[str,
         sim.world.plug(outlet, load)
         sim.run(round(chance.uniform(0, 30) * MS))
         assert isinstance(sim.start(outlet), Done)
-    inrushes = len(OUTLETS)
+    inrushes, loose = len(OUTLETS), {"not opened": 0, "opened": 0}
     sim.run(AFTER_NS)
     for _ in range(MOVES):
         wait(sim, chance.randrange(6 * NS, 8 * NS))  # limiters heat up
@@ -125,10 +129,14 @@ def _moves(sim: SimCabinet, chance: random.Random, say: Say) -> tuple[tuple[str,
         sim.run(AFTER_NS)
         wrong = [event for event in sim.seen if event.kind not in (EventKind.CLOSED, EventKind.LOAD_SEEN)]
         wrong = [event for event in wrong if event.kind is EventKind.TRIPPED or event.fault is not None]
+        if move is wobble and [event.fault for event in wrong] == [Fault.SHORT_CIRCUIT]:
+            loose["opened"] += 1
+            break  # its outlet is latched: the other scenarios go on with the other moves
         if wrong:
             said = tuple(f"outlet {e.outlet}: {e.kind.value} {e.fault and e.fault.value} {e.why}" for e in wrong)
-            return (*said, f"at a {move.__name__}"), inrushes
-    return (), inrushes
+            return (*said, f"at a {move.__name__}"), inrushes, loose
+        loose["not opened"] += move is wobble
+    return (), inrushes, loose
 
 
 CAMPAIGN = Campaign(

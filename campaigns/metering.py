@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cabinet.clock import MS, NS
 from cabinet.hardware.ade7953 import ENERGY_COUNTS_PER_S
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from campaigns.runner import Campaign, Outcome, main
 

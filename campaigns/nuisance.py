@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done, Energise, Refusal
+from cabinet.link.guard_protocol import Done, Energise, Refusal
 from cabinet.model import ChargeLimits, EndReason, Event, EventKind, Fault, MeterCount
 from cabinet.sim.batteries import HEALTHY
 from cabinet.sim.chargers import Charger, random_charger

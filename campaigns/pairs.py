@@ -23,7 +23,7 @@ from unittest import mock
 
 from cabinet.clock import MS, NS
 from cabinet.guard.counters import Counters
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import EventKind
 from cabinet.system.atomic_file import ReservedFile
 from cabinet_testing.sim_tolerances import Spread

@@ -18,7 +18,7 @@ from typing import Any
 
 from cabinet.clock import NS, SystemClock
 from cabinet.errors import Refused
-from cabinet.link.protocol import VERSION, Acknowledge, BusView, Command, Done, Refusal, ScanView, Welcome
+from cabinet.link.guard_protocol import VERSION, Acknowledge, BusView, Command, Done, Refusal, ScanView, Welcome
 from cabinet.link.server import EventLog, LinkServer
 from cabinet.model import EndReason, Event
 from cabinet_testing.fake_guard import FakeGuard

@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Fixtures and settings shared by all tests."""
 
 import pytest
 from hypothesis import settings

@@ -162,7 +162,7 @@ def test_pure_cores_know_only_the_model_and_errors_and_wait_for_nothing():
     ids=["guard and people", "people and machine"],
 )
 def test_parts_that_must_not_know_each_other(parts, never):
-    """Not through other modules either. The order of all parts is in `setup.cfg`; it cannot say this."""
+    """Imports through other modules count too. The order of all parts is in `setup.cfg`; it cannot express this."""
     known = [
         f"{module} knows {target}"
         for module in sorted(import_graph())
@@ -222,7 +222,7 @@ def test_product_imports_no_harness_and_harnesses_import_no_test(folders, never)
 
 @pytest.mark.parametrize("command", ["guard", "failsafe"])
 def test_guard_and_failsafe_load_no_web_database_or_billing_code(command):
-    """With the simulator's wire opened too: it stands in for the hardware in the guard's own process."""
+    """The simulator's wire is opened too: it replaces the hardware in the guard's own process."""
     code = f"""
 import sys
 from pathlib import Path
@@ -326,7 +326,7 @@ def examples(text: str) -> list[str]:
 
 
 def documents() -> list[tuple[str, str]]:
-    """Where, and the command, of every example in the documents and in the commands' own help."""
+    """Return place and command of every example in the documents and in the commands' own help."""
     texts = {path.name: _fenced(path.read_text(encoding="utf-8")) for path in _pages()}
     texts |= {"cabinet --help": EPILOG}
     return [(where, example) for where, text in texts.items() for example in examples(text)]
@@ -352,7 +352,7 @@ def test_example_in_the_documents_is_a_command_that_parses(where, example, monke
 
 
 def _without_shell(example: str) -> str:
-    """Of a line for a shell its first command: `$(…)` is one word, what follows `>`, `;` or `&&` is none of it."""
+    """Return the first command of a shell line: `$(…)` is one word; the text after `>`, `;` or `&&` is left out."""
     example = re.sub(r"\$\([^)]*\)", "substituted", example)
     return re.split(r"\s>|;|&&", example)[0]
 
@@ -385,8 +385,24 @@ def test_nothing_is_left_to_do_later():
     assert left == []
 
 
+def test_docstrings_begin_with_a_verb_or_a_noun():
+    """A first word such as "What" or "Of" makes a docstring a riddle: the subject is missing."""
+    no_subject = re.compile(
+        r"(?:As|At|Between|But|By|For|From|How|Not|Of|So|Somebody|That|To|Until|Wh(?:at|atever|en|ere|ether|ich|ile|o"
+        r"|oever|ose))\b(?!-)"
+    )
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [
+        f"{file.relative_to(ROOT)}:{node.body[0].lineno}: {text.splitlines()[0]}"
+        for file in tracked(".py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, owners) and no_subject.match(text := ast.get_docstring(node) or "")
+    ]
+    assert found == []
+
+
 def test_no_package_registry_is_named():
-    """Where packages come from is the machine's own setting (pip, npm): a cabinet may stand behind a mirror."""
+    """The source of packages is the machine's own setting (pip, npm): a cabinet may be behind a mirror."""
     hosts = [
         ".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("npmjs", "com"))
     ]

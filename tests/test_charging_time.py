@@ -4,7 +4,7 @@ import pytest
 
 from cabinet.billing.tariff import Band, Period, Slice, Tariff, add_slice, no_use, price, total_fen
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done, Energise
+from cabinet.link.guard_protocol import Done, Energise
 from cabinet.model import ChargeLimits, EndReason, EventKind, Phase
 from cabinet.sim.waveform import Shape
 from cabinet_testing.sim_cabinet import NO_LIMITS, SimCabinet, demo_config
@@ -100,7 +100,7 @@ def test_charger_that_idles_beside_a_strong_one_stays_plugged_in(sim):
 
 @pytest.mark.parametrize("factor", [0.62, 0.68])
 def test_charger_of_971_watts_goes_on(sim, factor):
-    """At a power factor around 0.65: 6.5 to 7.2 A."""
+    """Its power factor is about 0.65: 6.5 to 7.2 A."""
     begin(sim, 3, lambda t: 971.0, shape=Shape.of(2.3, factor))
     sim.run(20 * NS)
     sim.stride(1200 * NS, 10 * NS)

@@ -170,7 +170,7 @@ def test_purge_empties_folders_that_are_mounts_of_their_own(purged, everything, 
 
 
 def test_no_outlet_has_power_while_files_are_replaced():
-    """Whatever dpkg is about to do, guard and service are stopped first, and a guard that cannot be is a refusal."""
+    """dpkg stops guard and service before any action; if the guard cannot be stopped, it refuses."""
     script = (PACKAGING / "prerm").read_text()
     assert re.search(r"^    deb-systemd-invoke stop cabinet-guard\.service$", script, re.MULTILINE)
     assert "cabinet failsafe" in script

@@ -3,7 +3,7 @@
 import pytest
 
 from cabinet.clock import NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import EndReason, EventKind, Fault
 from cabinet.sim.chargers import random_charger
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config

@@ -62,7 +62,7 @@ def test_units_verify_clean(installed):
 @needs_systemd
 @pytest.mark.parametrize("name", BOUNDS)
 def test_exposure_is_bounded(name, installed):
-    """By systemd's own gate: its exit status is 1 above the threshold."""
+    """systemd's own gate: its exit status is 1 above the threshold."""
     threshold = f"--threshold={BOUNDS[name]}"
     done = tool("systemd-analyze", "security", "--offline=true", threshold, installed / f"{name}.service")
     match = re.search(r"Overall exposure level for \S+: (\d+\.\d+)", done.stdout)
@@ -72,7 +72,7 @@ def test_exposure_is_bounded(name, installed):
 
 
 def test_every_unit_of_the_product_has_a_bound():
-    """But the one that installs packages, as root; it runs for the minutes of an update only."""
+    """The one that installs packages runs as root, for the minutes of an update only."""
     assert {unit.stem for unit in of_the_product()} == BOUNDS.keys()
     update = section(UNITS / "cabinet-update.service")
     assert update["Service"]["ExecStart"].startswith(f"{COPY_OF_THE_OLD} ")
@@ -122,14 +122,14 @@ def of_tmpfiles() -> dict[str, tuple[str, str, str]]:
 def test_each_socket_stands_in_a_folder_that_only_its_owner_writes_to():
     """In a shared folder another process could be there first and answer in its place."""
     from cabinet.config.keys import PathsSection
-    from cabinet.link import records, service_status
+    from cabinet.link import service_protocol, service_status
     from cabinet.system import run_folder
     from cabinet.system.steward.protocol import SOCKET
 
     run, made = Path(PathsSection().run), of_tmpfiles()
     of = {
         run_folder.guard_socket(run): "cabinet-guard",
-        records.path_in(run): "cabinet-service",
+        service_protocol.path_in(run): "cabinet-service",
         run_folder.service_address(run): "cabinet-service",
         service_status.path_in(run): "cabinet-service",
         run_folder.console_terminal(run): "cabinet-console",
@@ -180,7 +180,7 @@ def test_only_the_steward_is_root_and_it_may_do_little_of_what_root_may():
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_system_is_read_only_to_every_unit(name):
-    """So it works on a root that is read-only, with one writable partition for state and configuration."""
+    """The product works on a read-only root, with one writable partition for state and configuration."""
     service = section(UNITS / f"{name}.service")["Service"]
     assert service["ProtectSystem"] == "strict"
     assert all(
@@ -197,7 +197,7 @@ def test_guard_waits_for_nothing():
 
 @pytest.mark.parametrize("name", RESIDENT)
 def test_restarts_are_no_storm_and_never_given_up(name):
-    """So many in so long, then a pause, then anew; the pause is a timer that the failed unit starts."""
+    """A number of restarts per time, a pause, then again; the pause is a timer that the failed unit starts."""
     unit = section(UNITS / f"{name}.service")
     assert (unit["Unit"]["StartLimitIntervalSec"], unit["Service"]["Restart"]) == ("2min", "always")
     # Reached by a unit that ends at once: otherwise the limit would be none.

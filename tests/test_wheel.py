@@ -52,7 +52,7 @@ def test_wheel_holds_every_file_of_the_package_and_nothing_else(source, wheel):
 
 
 def test_wheel_works_where_the_source_is_not(wheel, tmp_path):
-    """Only unpacked: the dependencies are those of this environment."""
+    """The wheel is only unpacked: the dependencies are those of this environment."""
     zipfile.ZipFile(wheel).extractall(tmp_path)
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import cabinet.main; sys.exit(cabinet.main.main())"
 

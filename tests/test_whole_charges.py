@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cabinet.clock import NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import EndReason, EventKind
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_habits import HABITS, LOAD_W, HabitLoad

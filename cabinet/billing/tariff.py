@@ -1,4 +1,4 @@
-"""Pricing of a charge: inputs are integers, outputs are the lines of a bill.
+"""Price arithmetic of one tariff: inputs are integers, outputs are the lines of a bill.
 
 Independent of clock, configuration file and storage: local times are passed as minutes, use as milliseconds and
 milliwatt-hours. Each line is rounded down to the fen separately, from exactly the quantity it shows, so a resident can

@@ -28,8 +28,8 @@ from cabinet.console.terminal.session import TerminalSession
 from cabinet.errors import CabinetError, os_error_at
 from cabinet.link import service_status
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import Role
-from cabinet.link.records import StoreAudit, Stored, path_in
+from cabinet.link.guard_protocol import Role
+from cabinet.link.service_protocol import StoreAudit, Stored, path_in
 from cabinet.system import run_folder
 from cabinet.system.sd_notify import Notifier
 from cabinet.system.steward.client import StewardSocketClient

@@ -17,7 +17,7 @@ from cabinet.plain_text import one_line
 from cabinet.reports import ledger_csv
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.charges.pricing import SiteTime
-from cabinet.store import accounts, people, sessions
+from cabinet.store import ledger_books, residents, sessions
 from cabinet.store.database import Database
 from cabinet.system import file_output
 from cabinet.texts import LANGUAGES, number_format
@@ -114,7 +114,7 @@ def _statement(args: argparse.Namespace, config: Config, database: Database) -> 
             )
 
 
-def _when(entry: accounts.LedgerEntry, zone: zoneinfo.ZoneInfo) -> str:
+def _when(entry: ledger_books.LedgerEntry, zone: zoneinfo.ZoneInfo) -> str:
     """Return the time of an entry, with a question mark if the clock was not set then."""
     moment = number_format.local(WallTime(entry.unix_ms, entry.trusted), zone)
     return f"{moment:%Y-%m-%d %H:%M:%S}{' ' if entry.trusted else '?'}"
@@ -122,7 +122,7 @@ def _when(entry: accounts.LedgerEntry, zone: zoneinfo.ZoneInfo) -> str:
 
 def _check(database: Database) -> int:
     with database.reading() as connection:
-        problems = accounts.check(connection)
+        problems = ledger_books.check(connection)
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
@@ -136,12 +136,12 @@ def _export(args: argparse.Namespace, config: Config, database: Database) -> Non
     site_time, zone = SiteTime(config.site.timezone), zoneinfo.ZoneInfo(config.site.timezone)
     following = (month + datetime.timedelta(days=31)).replace(day=1)
     with database.reading() as connection:
-        cards = {ledger.wallet(resident.id): resident.card for resident in people.residents(connection)}
+        cards = {ledger.wallet(resident.id): resident.card for resident in residents.all_residents(connection)}
 
-        def row(entry: accounts.LedgerEntry) -> ledger_csv.Row:
+        def row(entry: ledger_books.LedgerEntry) -> ledger_csv.Row:
             return ledger_csv.Row(entry, cards.get(entry.account, ""), sessions.order_of_key(connection, entry.key))
 
-        entries = accounts.entries(connection, None, site_time.start_of_ms(month), site_time.start_of_ms(following))
+        entries = ledger_books.entries(connection, None, site_time.start_of_ms(month), site_time.start_of_ms(following))
         rows = map(row, entries)
         with file_output.output(args.output) as output:
             if args.format == "xlsx":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cabinet import config as configuration
-from cabinet import normal_form, terminal
+from cabinet import normal_form, safe_output
 from cabinet.clock import SystemClock
 from cabinet.commands.options import AS_SERVICE, add_action
 from cabinet.errors import CabinetError
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, summary in (
         ("block", "a lost card: signs out, starts nothing"),
         ("unblock", "the card may be used again"),
-        ("erase", "take name, card and PIN out of the database for good; charges stay, and lead to nobody"),
+        ("erase", "take name, card and PIN out of the database for good; charges stay, and identify no one"),
     ):
         add_action(actions, name, summary).add_argument("card", metavar="CARD")
     pin = add_action(actions, "pin", "a new PIN, printed once; signs out")
@@ -164,7 +164,7 @@ def _write_pins(path: Path, planned: Sequence[residents_import.NewResident]) -> 
 
 
 def _progress(done: int, of: int) -> None:
-    terminal.progress(f"{done}/{of} PINs", over=done == of)
+    safe_output.progress(f"{done}/{of} PINs", over=done == of)
 
 
 def _import_top_ups(args: argparse.Namespace, database: Database) -> None:

@@ -24,7 +24,7 @@ from cabinet.demo.logins import Logins, seed
 from cabinet.demo.receipts import Receipts
 from cabinet.errors import CabinetError, os_error_at
 from cabinet.link.client import GuardLink
-from cabinet.link.protocol import Role
+from cabinet.link.guard_protocol import Role
 from cabinet.model import Event, Snapshot
 from cabinet.service.accounts import admin
 from cabinet.system import run_folder

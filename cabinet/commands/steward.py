@@ -13,7 +13,7 @@ from cabinet.commands.options import add_config
 from cabinet.config.commissioning import load_or_commission
 from cabinet.errors import CabinetError
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import Role
+from cabinet.link.guard_protocol import Role
 from cabinet.system import run_folder
 from cabinet.system.sd_notify import Notifier
 from cabinet.system.steward import usb_drives

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from cabinet import config as configuration
 from cabinet import normal_form, texts
-from cabinet.billing import tariff as billing
 from cabinet.billing import tariff_files
 from cabinet.billing.posted import ALWAYS, PostedTariff
-from cabinet.billing.tariff import Tariff
+from cabinet.billing.tariff import MINUTES_A_DAY, Package, Tariff, parts_fen
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_action
 from cabinet.config import Config
@@ -109,13 +108,13 @@ def receipt(args: argparse.Namespace) -> list[str]:
             raise CabinetError(f"{args.file}: there is no package of {args.package} h")
         tariff = billing_with(tariff, bought[0])
     start = args.start or number_format.local(SystemClock().wall(), None)
-    minute = start.toordinal() * billing.MINUTES_A_DAY + start.hour * 60 + start.minute
+    minute = start.toordinal() * MINUTES_A_DAY + start.hour * 60 + start.minute
     use = pricing.sample_use(tariff, round(hours * 3600), watts, minute)
     reason = EndReason.TRIPPED if args.end == "tripped" else None
     return _printed(pricing.price_lines(tariff, use, 1 << 40, reason), tariff, Texts("web", args.lang))
 
 
-def billing_with(tariff: Tariff, package: billing.Package) -> Tariff:
+def billing_with(tariff: Tariff, package: Package) -> Tariff:
     return pricing.session_tariff(tariff, StartChoice("package", seconds=package.bought_s), 0)
 
 
@@ -140,7 +139,7 @@ def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None
 def _printed(charged: list[CostLine], tariff: Tariff, words: Texts) -> list[str]:
     fmt = Formatter(words, zoneinfo.ZoneInfo("UTC"))
     rows = [(fmt.line_name(line), fmt.line_sum(line), fmt.money(line.amount_fen)) for line in charged]
-    electricity_fen, service_fen = billing.parts_fen(charged)
+    electricity_fen, service_fen = parts_fen(charged)
     rows += [
         (words("bill.total"), "", fmt.money(electricity_fen + service_fen)),
         (words("bill.electricity"), "", fmt.money(electricity_fen)),

@@ -16,7 +16,7 @@ import msgspec
 
 from cabinet.clock import NS, Clock, WallTime
 from cabinet.errors import CabinetError, Refused
-from cabinet.pins import random_pin
+from cabinet.pin_codes import random_pin
 from cabinet.system.atomic_file import write_file
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ import msgspec
 
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
-from cabinet.link.records import MAX_ENTRIES, ConsoleAuditEntry
+from cabinet.link.service_protocol import MAX_ENTRIES, ConsoleAuditEntry
 from cabinet.system.atomic_file import sync, write_file
 
 log = logging.getLogger(__name__)

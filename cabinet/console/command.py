@@ -17,8 +17,8 @@ from cabinet.config import Config
 from cabinet.console.accounts import Account, Level
 from cabinet.console.arguments import Argument
 from cabinet.errors import Refused
-from cabinet.link.protocol import BusView, Command, Recent
-from cabinet.link.records import Query
+from cabinet.link.guard_protocol import BusView, Command, Recent
+from cabinet.link.service_protocol import Query
 from cabinet.maintenance import MaintenanceState, OutletMaintenance
 from cabinet.model import OutletState, Snapshot
 from cabinet.system.steward.protocol import Answer, InspectionItem, Request

@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 from cabinet.console.command import GuardClient
 from cabinet.errors import LinkError
-from cabinet.link.protocol import BusView, Command, Recent
+from cabinet.link.guard_protocol import BusView, Command, Recent
 from cabinet.maintenance import MaintenanceState
 from cabinet.model import Snapshot
 
@@ -43,8 +43,8 @@ class ReconnectingGuardClient:
     def _ask(self, question: Callable[[GuardConnection], T]) -> T:
         """Ask; if the old connection fails, ask again over a new one: the guard may have restarted since.
 
-        Every command may be repeated (see `link.protocol`), so it does no harm if the guard executed the command and
-        only its answer was lost.
+        Every command may be repeated (see `link.guard_protocol`), so it does no harm if the guard executed the command
+        and only its answer was lost.
         """
         if self._connection is not None:
             try:

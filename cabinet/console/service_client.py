@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from cabinet.errors import LinkError, Refused
-from cabinet.link import records
-from cabinet.link.records import Answer, Query, QueryRefusal
+from cabinet.link import service_protocol
+from cabinet.link.service_protocol import Answer, Query, QueryRefusal
 
 T = TypeVar("T")
 
@@ -39,11 +39,11 @@ class ServiceSocketClient:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
             sock.settimeout(self._timeout_s)
             sock.connect(str(self._path))
-            sock.sendall(records.encode(asked))
+            sock.sendall(service_protocol.encode(asked))
             line = bytearray()
             while not line.endswith(b"\n"):
                 chunk = sock.recv(CHUNK)
-                if not chunk or len(line) > records.MAX_LINE:
+                if not chunk or len(line) > service_protocol.MAX_LINE:
                     raise LinkError(f"{self._path}: no whole answer")
                 line += chunk
-        return records.decode_answer(bytes(line))
+        return service_protocol.decode_answer(bytes(line))

@@ -11,7 +11,6 @@ from cabinet.system import run_folder
 from cabinet.system.atomic_file import replace_content, write_file
 
 MAX_SOCKET_PATH = 107  # unix(7): 108 bytes with the terminating zero
-MAX_SOCKET_NAME = run_folder.LONGEST
 
 HEADING = """\
 # Written by `cabinet run` when it was first started here; yours to change, it is not written again
@@ -23,7 +22,7 @@ def prepare(folder: Path, port: int | None) -> Path:
     """Return the configuration in `folder`, copied from the packaged example at first. `port` replaces its web port."""
     folder = folder.absolute()
     run = folder / "run"
-    if len(os.fsencode(run / MAX_SOCKET_NAME)) > MAX_SOCKET_PATH:
+    if len(os.fsencode(run / run_folder.MAX_SOCKET_NAME)) > MAX_SOCKET_PATH:
         raise ConfigError("paths.run", f"{run} is too long a path for sockets: give a shorter folder with --state")
     path = folder / "cabinet.toml"
     try:

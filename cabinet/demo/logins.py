@@ -10,7 +10,7 @@ from cabinet.clock import Clock
 from cabinet.config import Config
 from cabinet.console.accounts import ConsoleAccounts, Level
 from cabinet.errors import CabinetError
-from cabinet.pins import may_be_set, random_pin
+from cabinet.pin_codes import may_be_set, random_pin
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.ports import SCOPES
 from cabinet.store.database import Database

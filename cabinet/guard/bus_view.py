@@ -9,7 +9,7 @@ from cabinet.hardware.ade7953 import NAME as METER
 from cabinet.hardware.ade7953 import Ade7953
 from cabinet.hardware.tmp102 import NAME as THERMOMETER
 from cabinet.hardware.tmp102 import Tmp102
-from cabinet.link.protocol import BusView, ChipView, ScanView, SegmentView
+from cabinet.link.guard_protocol import BusView, ChipView, ScanView, SegmentView
 
 
 def bus_view(scanner: Scanner, numbers: list[int], expanders_down: list[int], now_ns: int) -> BusView:

@@ -25,7 +25,7 @@ from cabinet.guard.scan import Scanner
 from cabinet.guard.shared import SharedSensors
 from cabinet.guard.state_files import StateWriter
 from cabinet.guard.switching import Switching
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     Acknowledge,
     BusView,
     ClearLatch,

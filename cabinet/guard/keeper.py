@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 START_NS = 10 * NS  # a guard may take so long until its first beat: everything is open meanwhile
 LAST_WORDS_NS = 3 * NS  # time for a guard that has opened everything to write its state down
-OPENER_NS = NS  # longest time for opening everything; a hung bus costs 20 ms a try
+MAX_OPENING_NS = NS  # longest time for opening everything; a hung bus costs 20 ms a try
 LIVED_NS = 10 * NS  # a guard that lived so long did not fail at its start
 FIRST_WAIT_NS = NS // 5
 MAX_WAIT_NS = NS  # systemd's watchdog waits 2 s
@@ -126,7 +126,7 @@ class Keeper:
         if why == "silent":
             self._signal(signal.SIGKILL)
         self._open_all()
-        while not _readable(self._guard, OPENER_NS):  # hanging in its last lines, or in a driver
+        while not _readable(self._guard, MAX_OPENING_NS):  # hanging in its last lines, or in a driver
             self._signal(signal.SIGKILL)
             self._open_all()
         status = self._reap(guard)
@@ -167,7 +167,7 @@ class Keeper:
     def _open_all(self) -> bool:
         """Open everything in a separate process; return whether all of it worked.
 
-        A process that is still busy after `OPENER_NS` is killed and left behind.
+        A process that is still busy after `MAX_OPENING_NS` is killed and left behind.
         """
         self._notifier.alive()  # whatever the result, the keeper is acting
         self._unfinished_openers = [
@@ -182,7 +182,7 @@ class Keeper:
         if opener == 0:
             _never_return(self._become_opener)
         over = os.pidfd_open(opener)
-        done = _readable(over, OPENER_NS)
+        done = _readable(over, MAX_OPENING_NS)
         os.close(over)
         if done:
             return os.waitpid(opener, 0)[1] == 0

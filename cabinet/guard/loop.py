@@ -19,9 +19,9 @@ from cabinet.guard.recorder import Recorder
 from cabinet.guard.state_files import StateWriter
 from cabinet.guard.trip_writer import TripWriter
 from cabinet.hardware.failsafe import OpenBus, OpenPins
-from cabinet.link import protocol
-from cabinet.link.accounts import Accounts
-from cabinet.link.protocol import Welcome
+from cabinet.link import guard_protocol
+from cabinet.link.guard_protocol import Welcome
+from cabinet.link.peer_roles import PeerRoles
 from cabinet.link.server import LinkServer
 from cabinet.sections import nanoseconds
 from cabinet.system import run_folder
@@ -67,11 +67,11 @@ def run_guard(
     pins = open_pins()
     parts = clock, counters, state_writer, recorder, realtime, idle_period_ns
     guard, alerts = build_guard(config, open_bus(), pins, *parts)
-    welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
+    welcome = Welcome(guard_protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     path = run_folder.guard_socket(run)
-    accounts = Accounts.of_this_machine()
+    peer_roles = PeerRoles.of_this_machine()
     calls = guard.handle, guard.snapshot, guard.bus_view, clock, guard.maintenance_state
-    server = LinkServer(path, welcome, guard.events, *calls, accounts)
+    server = LinkServer(path, welcome, guard.events, *calls, peer_roles)
     loop = Loop(config, guard, alerts, server, clock, beat_fd, idle_period_ns)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     try:

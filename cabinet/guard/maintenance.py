@@ -27,7 +27,7 @@ from cabinet.guard.state_files import StateWriter
 from cabinet.guard.switching import Switching
 from cabinet.guard.wear import RelayLife
 from cabinet.hardware.ade7953 import Gain
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     CycleRelay,
     ReplaceRelay,
     SetContactorLockout,

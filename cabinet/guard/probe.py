@@ -12,7 +12,7 @@ from cabinet.config.keys import Config
 from cabinet.errors import BusError
 from cabinet.hardware.ade7953 import ADDRESS as METER_ADDRESS
 from cabinet.hardware.bus import MUX_CHANNELS, Bus, Muxes
-from cabinet.link.protocol import ChipView, ScanView
+from cabinet.link.guard_protocol import ChipView, ScanView
 
 # Chips that may be on the bus, by their possible addresses (data sheets; see docs/wiring.md).
 KINDS = {

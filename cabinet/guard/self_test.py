@@ -56,5 +56,5 @@ class SelfTest:
         """Check the output of the clicked relay; a bus that does not answer proves nothing about the relay."""
         for mismatch in self._relays.check_outputs():
             if mismatch.outlet == outlet and mismatch.found_closed is False:
-                log.error("self-test: outlet %d: told to close, found open (%s)", outlet, mismatch.problem)
+                log.error("self-test: outlet %d: commanded to close, found open (%s)", outlet, mismatch.problem)
                 self.failed.append(outlet)

@@ -13,7 +13,7 @@ from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
 from cabinet.guard import latches
 from cabinet.guard.cabinet import CabinetUnit
-from cabinet.guard.closing import ClosingQueue
+from cabinet.guard.closing_queue import ClosingQueue
 from cabinet.guard.contactor import ContactorControl
 from cabinet.guard.interlocks import Interlocks, PreCloseCheck
 from cabinet.guard.outlet import OutletUnit

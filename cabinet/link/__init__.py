@@ -1,0 +1,1 @@
+"""The local sockets of guard and service: message formats, roles, client and server."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from cabinet.errors import CabinetError, LinkError, Refused
-from cabinet.link import protocol
-from cabinet.link.protocol import (
+from cabinet.link import guard_protocol
+from cabinet.link.guard_protocol import (
     Acknowledge,
     AskBus,
     AskEvents,
@@ -111,10 +111,10 @@ class GuardLink:
             with contextlib.suppress(OSError):
                 self._send(Acknowledge(guard_run, seq))
 
-    def _send(self, message: protocol.FromClient) -> None:
+    def _send(self, message: guard_protocol.FromClient) -> None:
         """Send one datagram to the guard, which reads every tick. Raises OSError if its queue is full or it is gone."""
         assert self._socket is not None
-        self._socket.send(protocol.encode(message))
+        self._socket.send(guard_protocol.encode(message))
 
     async def _connected_life(self) -> None:
         events: asyncio.Queue[Event] = asyncio.Queue()
@@ -137,7 +137,7 @@ class GuardLink:
     ) -> None:
         loop = asyncio.get_running_loop()
         while not handler.done():
-            reading = asyncio.ensure_future(loop.sock_recv(sock, protocol.MAX_FRAME))
+            reading = asyncio.ensure_future(loop.sock_recv(sock, guard_protocol.MAX_FRAME))
             await asyncio.wait({reading, handler}, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
                 reading.cancel()
@@ -145,10 +145,10 @@ class GuardLink:
             frame = reading.result()
             if not frame:
                 return
-            self._take(protocol.decode_from_guard(frame), events)
+            self._take(guard_protocol.decode_from_guard(frame), events)
         await handler  # raises what on_event raised
 
-    def _take(self, message: protocol.FromGuard, events: asyncio.Queue[Event]) -> None:
+    def _take(self, message: guard_protocol.FromGuard, events: asyncio.Queue[Event]) -> None:
         if isinstance(message, Snapshot):
             self._on_snapshot(message)
         elif isinstance(message, Event):
@@ -188,7 +188,7 @@ class BlockingGuard:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
             self._socket.connect(str(path))  # blocking: in a flood of connections the kernel then keeps a turn for us
             self._socket.settimeout(timeout_s)
-            self._socket.send(protocol.encode(Hello(role, snapshots=False)))
+            self._socket.send(guard_protocol.encode(Hello(role, snapshots=False)))
             self.welcome = self._welcomed(role)
         except OSError as error:
             self._socket.close()
@@ -233,9 +233,9 @@ class BlockingGuard:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, message: protocol.FromClient) -> None:
+    def _send(self, message: guard_protocol.FromClient) -> None:
         try:
-            self._socket.send(protocol.encode(message))
+            self._socket.send(guard_protocol.encode(message))
         except OSError as error:
             raise LinkError(f"{self._path}: the guard went away ({error.strerror or error})") from error
 
@@ -258,14 +258,14 @@ class BlockingGuard:
             if isinstance(message, kind):
                 return message
 
-    def _next(self) -> protocol.FromGuard:
+    def _next(self) -> guard_protocol.FromGuard:
         try:
-            frame = self._socket.recv(protocol.MAX_FRAME)
+            frame = self._socket.recv(guard_protocol.MAX_FRAME)
         except OSError as error:
             raise LinkError(f"{self._path}: the guard does not answer ({error.strerror or error})") from error
         if not frame:
             raise LinkError(f"{self._path}: the guard went away")
-        return protocol.decode_from_guard(frame)
+        return guard_protocol.decode_from_guard(frame)
 
 
 def _timeval(seconds: float) -> bytes:

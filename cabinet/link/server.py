@@ -1,7 +1,7 @@
 """Server of `guard.sock` in the guard: takes commands, publishes snapshots and events, never waits for a client.
 
 If a client does not read, it loses snapshots, gets its events later, and is dropped when a reply does not fit. The
-roles that a client may take follow from its user, as the kernel reports it (`Accounts`), not from its claim. Each role
+roles that a client may take follow from its user, as the kernel reports it (`PeerRoles`), not from its claim. Each role
 has its own places: no number of viewers or of silent connections keeps service or console out.
 """
 
@@ -16,9 +16,8 @@ import msgspec
 
 from cabinet.clock import NS, Clock
 from cabinet.errors import LinkError
-from cabinet.link import protocol
-from cabinet.link.accounts import Accounts
-from cabinet.link.protocol import (
+from cabinet.link import guard_protocol
+from cabinet.link.guard_protocol import (
     ALLOWED,
     Acknowledge,
     AskBus,
@@ -34,6 +33,7 @@ from cabinet.link.protocol import (
     Role,
     Welcome,
 )
+from cabinet.link.peer_roles import PeerRoles
 from cabinet.maintenance import MaintenanceState
 from cabinet.model import Event, Snapshot
 from cabinet.system.socket_peer import peer_uid
@@ -50,7 +50,7 @@ WARN_NS = NS  # a client that causes warnings causes at most one a second
 FRAMES_A_TURN = 16  # of all clients together: endless senders do not hold up the loop
 HELLO_NS = 2 * NS
 EVENTS_A_TURN = 32
-RECENT_EVENTS = 100  # sent on request; half of `protocol.MAX_FRAME` at their longest
+RECENT_EVENTS = 100  # sent on request; half of `guard_protocol.MAX_FRAME` at their longest
 MAX_EVENTS = 10_000  # kept for an absent service; a day of trips of every outlet every minute
 
 
@@ -110,20 +110,20 @@ class LinkServer:
         bus: Callable[[bool], BusView],
         clock: Clock,
         maintenance_state: Callable[[], MaintenanceState] = lambda: MaintenanceState(0, [], 0),
-        accounts: Accounts | None = None,
+        peer_roles: PeerRoles | None = None,
     ) -> None:
         """Listen on `path`. `bus` is called with True to begin a search for unexpected chips.
 
-        Without `accounts`, only root and the user of this process may be more than a viewer.
+        Without `peer_roles`, only root and the user of this process may be more than a viewer.
         """
-        self._note_success = protocol.encode(welcome)
+        self._note_success = guard_protocol.encode(welcome)
         self._events = events
         self._handle = handle
         self._snapshot = snapshot
         self._bus = bus
         self._maintenance_state = maintenance_state
         self._clock = clock
-        self._accounts = accounts or Accounts(os.geteuid(), {})
+        self._peer_roles = peer_roles or PeerRoles(os.geteuid(), {})
         self._warn_from_ns = 0
         self._first = 0
         self._clients: dict[int, _Client] = {}
@@ -156,7 +156,7 @@ class LinkServer:
         watching = [client for client in self._clients.values() if client.snapshots]
         if not watching:
             return
-        frame = protocol.encode(snapshot)
+        frame = guard_protocol.encode(snapshot)
         for client in watching:
             self._send(client, frame, must=False)
 
@@ -166,7 +166,7 @@ class LinkServer:
             if client.role is not Role.SERVICE:
                 continue
             for event in self._events.after(client.sent_seq, EVENTS_A_TURN):
-                if not self._send(client, protocol.encode(event), must=False):
+                if not self._send(client, guard_protocol.encode(event), must=False):
                     break
                 client.sent_seq = event.seq
 
@@ -183,7 +183,7 @@ class LinkServer:
             except OSError:
                 return  # none is waiting any more
             uid = peer_uid(sock)
-            client = _Client(sock, self._clock.monotonic_ns(), uid, self._accounts.roles(uid))
+            client = _Client(sock, self._clock.monotonic_ns(), uid, self._peer_roles.roles(uid))
             if not self._make_room(client):
                 self._warn("refused a client of user %d: it has too many already", uid)
                 sock.close()
@@ -218,7 +218,7 @@ class LinkServer:
     def _read(self, client: _Client) -> bool:
         """Read one frame of `client`. Return False if it has no more, or is gone."""
         try:
-            frame = client.socket.recv(protocol.MAX_COMMAND + 1)
+            frame = client.socket.recv(guard_protocol.MAX_COMMAND + 1)
         except BlockingIOError:
             return False
         except OSError:
@@ -227,19 +227,19 @@ class LinkServer:
             self._drop(client)
             return False
         try:
-            if len(frame) > protocol.MAX_COMMAND:
-                raise LinkError(f"a frame of more than {protocol.MAX_COMMAND} bytes")
-            self._take(client, protocol.decode_from_client(frame))
+            if len(frame) > guard_protocol.MAX_COMMAND:
+                raise LinkError(f"a frame of more than {guard_protocol.MAX_COMMAND} bytes")
+            self._take(client, guard_protocol.decode_from_client(frame))
         except LinkError as error:
             self._warn("dropped a client of user %d: %s", client.uid, error)
             self._drop(client)
             return False
         return client.socket.fileno() >= 0
 
-    def _take(self, client: _Client, message: protocol.FromClient) -> None:
+    def _take(self, client: _Client, message: guard_protocol.FromClient) -> None:
         if isinstance(message, Hello):
-            if message.version != protocol.VERSION:
-                raise LinkError(f"client speaks version {message.version}, this guard {protocol.VERSION}")
+            if message.version != guard_protocol.VERSION:
+                raise LinkError(f"client speaks version {message.version}, this guard {guard_protocol.VERSION}")
             self._take_role(client, message.role)
             client.snapshots = message.snapshots
             self._send(client, self._note_success)
@@ -248,20 +248,20 @@ class LinkServer:
             raise LinkError("a command before hello")
         if client.role not in ALLOWED[type(message)]:
             if not isinstance(message, Acknowledge):
-                self._send(client, protocol.encode(Refusal(message.id, "not_allowed")))
+                self._send(client, guard_protocol.encode(Refusal(message.id, "not_allowed")))
             return
         if isinstance(message, Acknowledge):
             self._events.acknowledge(message.guard_run, message.seq)
         elif isinstance(message, Question):
-            self._send(client, protocol.encode(self._answer(message)))
-            self._send(client, protocol.encode(Done(message.id)))
+            self._send(client, guard_protocol.encode(self._answer(message)))
+            self._send(client, guard_protocol.encode(Done(message.id)))
         else:
-            self._send(client, protocol.encode(self._handle(message)))
+            self._send(client, guard_protocol.encode(self._handle(message)))
 
     def _take_role(self, client: _Client, role: Role) -> None:
         """Give the client that role. Raises LinkError if its user may not have it or there is no place."""
         if role not in client.roles:
-            self._send(client, protocol.encode(Refusal(0, "not_allowed")))
+            self._send(client, guard_protocol.encode(Refusal(0, "not_allowed")))
             raise LinkError(f"it may not be {role.value} here")
         if _own_role(client.roles) is None:  # a user with one role has that role's places, whatever role it claims
             client.place = role

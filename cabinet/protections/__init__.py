@@ -1,1 +1,1 @@
-"""The protection functions, small objects grouped by subject; `cabinet.safety` defines their order."""
+"""The protection functions, one file each; their order is that of `model.Fault`."""

@@ -14,7 +14,7 @@ from cabinet.clock import WallTime
 from cabinet.reports import spreadsheet
 from cabinet.reports.spreadsheet import Cell, Number
 from cabinet.reports.usage_csv import BOM, csv_line
-from cabinet.store.accounts import LedgerEntry
+from cabinet.store.ledger_books import LedgerEntry
 from cabinet.texts import number_format
 
 COLUMNS = (

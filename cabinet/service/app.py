@@ -15,7 +15,7 @@ from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
 from cabinet.errors import StoreError
 from cabinet.link.client import GuardLink
-from cabinet.link.protocol import Role
+from cabinet.link.guard_protocol import Role
 from cabinet.model import EndReason, Event, Snapshot
 from cabinet.service.accounts import admin
 from cabinet.service.accounts.sign_in import Authenticator
@@ -26,7 +26,7 @@ from cabinet.service.charges.context import GuardPort, ServiceContext
 from cabinet.service.charges.guard_commands import GuardCommands
 from cabinet.service.charges.guard_events import GuardEventHandler
 from cabinet.service.charges.live import CABINET, ChangeNotifier
-from cabinet.service.charges.queue_service import QueueControl
+from cabinet.service.charges.queue_control import QueueControl
 from cabinet.service.charges.reconcile import Reconciler
 from cabinet.service.charges.session import restored
 from cabinet.service.charges.start_stop import ChargeControl

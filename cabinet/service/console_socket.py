@@ -14,10 +14,10 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import CabinetError, LinkError, Refused, StoreError
-from cabinet.link import records
-from cabinet.link.accounts import Accounts
-from cabinet.link.protocol import Role
-from cabinet.link.records import (
+from cabinet.link import service_protocol
+from cabinet.link.guard_protocol import Role
+from cabinet.link.peer_roles import PeerRoles
+from cabinet.link.service_protocol import (
     Answer,
     AskAudit,
     AskEnergy,
@@ -52,18 +52,18 @@ DAY_MS = 86_400_000
 class ConsoleServer:
     """Console socket server: `serve` runs until cancelled."""
 
-    def __init__(self, context: ServiceContext, accounts: Accounts | None = None) -> None:
+    def __init__(self, context: ServiceContext, peer_roles: PeerRoles | None = None) -> None:
         self._context = context
-        self._accounts = accounts or Accounts.of_this_machine()
+        self._peer_roles = peer_roles or PeerRoles.of_this_machine()
         self._open = {True: 0, False: 0}  # connections of the console's user, and of others
 
     async def serve(self) -> None:
         """Serve the socket. If it cannot be opened, the console has no view of the sessions, but charging goes on."""
-        path = records.path_in(Path(self._context.config.paths.run))
+        path = service_protocol.path_in(Path(self._context.config.paths.run))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)  # left by a service that was killed
-            server = await asyncio.start_unix_server(self._on_client, path, limit=records.MAX_LINE)
+            server = await asyncio.start_unix_server(self._on_client, path, limit=service_protocol.MAX_LINE)
             os.chmod(path, 0o660)
         except OSError as error:
             log.error("%s: %s: the console will not see sessions", path, error.strerror or error)
@@ -75,7 +75,7 @@ class ConsoleServer:
             path.unlink(missing_ok=True)
 
     async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        known = Role.CONSOLE in self._accounts.roles(peer_uid(writer.get_extra_info("socket")))
+        known = Role.CONSOLE in self._peer_roles.roles(peer_uid(writer.get_extra_info("socket")))
         try:
             self._open[known] += 1
             if self._open[known] <= MAX_CLIENTS:
@@ -89,12 +89,14 @@ class ConsoleServer:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 line = await reader.readline()  # also from other users: if it stayed unread, the answer would be lost
                 if line:
-                    writer.write(records.encode(await self._answer(line) if known else QueryRefusal("not_allowed")))
+                    writer.write(
+                        service_protocol.encode(await self._answer(line) if known else QueryRefusal("not_allowed"))
+                    )
                     await writer.drain()
 
     async def _answer(self, line: bytes) -> Answer:
         try:
-            return await self._found(records.decode_query(line))
+            return await self._found(service_protocol.decode_query(line))
         except LinkError as error:
             log.warning("service.sock: %s", error)
             return QueryRefusal("bad_request")

@@ -13,7 +13,7 @@ from cabinet.service.accounts import admin
 from cabinet.service.accounts.sign_in import Authenticator
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import Unclosed
-from cabinet.store import month_closing, people
+from cabinet.store import month_closing, residents
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Housekeeping:
         The property should change one.
         """
         try:
-            for cards in await self._context.storage.read(people.similar_cards):
+            for cards in await self._context.storage.read(residents.similar_cards):
                 log.warning("cards %s differ only in capital letters: give one of them another", ", ".join(cards))
         except StoreError as error:
             log.error("the cards could not be compared: %s", error)

@@ -282,7 +282,7 @@ class ChargesPort(Protocol):
         """Yield at once, then whenever the view of this outlet may have changed; at most twice a second."""
 
     def cabinet_changes(self) -> AsyncIterator[None]:
-        """As `changes`, for the whole cabinet."""
+        """Yield as `changes`, for the whole cabinet."""
 
 
 class AccountsPort(Protocol):
@@ -295,7 +295,7 @@ class AccountsPort(Protocol):
         """
 
     async def sign_in_guest(self, code: str, address: str) -> str:
-        """As `sign_in`, with a code that is valid once; refuses wrong_code, card_blocked."""
+        """Sign in with a code that is valid once; refuses wrong_code, card_blocked."""
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
         """Return a token, or the key for `sign_in_staff_code` if the login has a second factor.

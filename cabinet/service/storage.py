@@ -101,7 +101,7 @@ class Storage:
         return result
 
     async def write_or_refuse(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """As `write`, for a person's request: refuses storage_full."""
+        """Write as `write` does, for a person's request. Refuses storage_full."""
         try:
             return await self.write(work)
         except StorageFull as full:

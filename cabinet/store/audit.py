@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cabinet.clock import WallTime
-from cabinet.link.records import ConsoleAuditEntry
+from cabinet.link.service_protocol import ConsoleAuditEntry
 from cabinet.records import Actor, AuditEntry, AuditFilter
 from cabinet.store import rows
 

@@ -17,7 +17,7 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.store import accounts, consistency_check, file_owner, usage
+from cabinet.store import consistency_check, file_owner, ledger_books, usage
 from cabinet.store.database import Database, translated
 from cabinet.system import backup_names
 from cabinet.system.atomic_file import replacing, sync, write_file
@@ -160,7 +160,7 @@ def problems(path: Path, thorough: bool = True) -> list[str]:
                 return found
             dangling = connection.execute("PRAGMA foreign_key_check").fetchall()
             found = [f"a row of {row[0]} refers to nothing in {row[2]}" for row in dangling[:20]]
-            found += accounts.check(connection)
+            found += ledger_books.check(connection)
             bad = usage.verify(connection).bad
             found += [] if bad is None else [f"usage record {bad.number}: {bad.problem}"]
             found += consistency_check.problems(connection)

@@ -2,11 +2,21 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
+from cabinet import normal_form
+
 T = TypeVar("T")
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+N = TypeVar("N", bound=_Named)
 
 
 def number(connection: sqlite3.Connection, sql: str, *values: object) -> int:
@@ -23,6 +33,14 @@ def one(connection: sqlite3.Connection, kind: type[T], sql: str, *values: object
 def many(connection: sqlite3.Connection, kind: type[T], sql: str, *values: object) -> list[T]:
     """Return all rows, as `one`."""
     return [msgspec.convert(dict(row), kind, strict=False) for row in connection.execute(sql, values)]
+
+
+def by_spelling(named: Sequence[N], name: str) -> N | None:
+    """Return the row of this login name, in any spelling; if several are alike, the one with this exact spelling."""
+    alike = [row for row in named if normal_form.login_name(row.name) == normal_form.login_name(name)]
+    if len(alike) > 1:
+        alike = [row for row in alike if row.name in (name, normal_form.text(name))]
+    return alike[0] if alike else None
 
 
 def where(*conditions: tuple[str, object]) -> tuple[str, Sequence[object]]:

@@ -6,7 +6,7 @@ another's folder: neither a false guard socket, nor the file by which root keeps
 
 from pathlib import Path
 
-LONGEST = "service/service.sock"  # a socket's path may have 107 bytes
+MAX_SOCKET_NAME = "service/service.sock"  # a socket's path may have 107 bytes
 
 
 def guard_folder(run: Path) -> Path:

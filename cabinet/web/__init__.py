@@ -1,0 +1,1 @@
+"""Pages and API for residents and property, and the HTTP server's connections."""

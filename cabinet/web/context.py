@@ -53,7 +53,7 @@ class WebSite(NamedTuple):
 
     @property
     def secure(self) -> bool:
-        """Whether the site's public address is https; if so, cookies must never be sent without https."""
+        """Return whether the site's public address is https; if so, cookies must never be sent without https."""
         return self.config.site.public_url.startswith("https://")
 
 

@@ -1,4 +1,4 @@
-"""What holds on every page, in both languages and both themes: axe finds nothing, fingers hit, the elderly can read,
+"""Promises of every page, in both languages and both themes: axe finds nothing, fingers hit, the elderly can read,
 nothing is wider than the phone, and everything can be reached by keyboard.
 """
 
@@ -28,7 +28,7 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module", params=["zh", "en"])
 def problems(request: pytest.FixtureRequest, browser: Browser, site: SiteHarness, axe: str) -> Iterator[Problems]:
-    """What is wrong on any page in one language; each page is opened once."""
+    """Return the problems of all pages in one language; each page is opened once."""
     visitors = Visitors(browser, site.url)
     visitor = visitors(request.param, PHONE)
     visitor.expect_complaint(f"status of 404.*{NOWHERE}")

@@ -23,7 +23,7 @@ CARDS = itertools.count(30_000_001)
 
 
 def plug_in_and_charge(visitor: Visitor, cabinet: RealCabinet, outlet: int) -> None:
-    """From the page that asks for the plug to the one that shows a charge."""
+    """Go from the page that asks for the plug to the one that shows a charge."""
     visitor.sees("charge.plug_in")
     cabinet.plug(outlet, "lead-acid-48v20ah", 0.3)
     visitor.sees("state.charging")

@@ -27,7 +27,7 @@ class Terminal:
         self._line.close()
 
     def log_in(self) -> None:
-        """As the account `e2e`, made for the occasion."""
+        """Log in as the account `e2e`, made for these tests."""
         pin = self._cabinet.command("console", "--new-pin", "e2e").strip().split()[-1]
         self._line.write(b"\x15\r")  # Ctrl-U, Enter: whatever the line held, there is a prompt now
         self.read_until(r"(login|用户名|账号).*[:：] ?$")
@@ -37,12 +37,12 @@ class Terminal:
         self.read_until(PROMPT)
 
     def run(self, command: str) -> str:
-        """What the command shows."""
+        """Return the command's output."""
         self._type(command)
         return self.read_until(PROMPT)
 
     def ask(self, command: str, pattern: str) -> str:
-        """What it shows until it asks something that ends in `pattern`."""
+        """Return the output up to a question that ends in `pattern`."""
         self._type(command)
         return self.read_until(pattern)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import Energise, Role
+from cabinet.link.guard_protocol import Energise, Role
 from cabinet.model import ChargeLimits, Fault
 from cabinet.system.run_folder import guard_socket
 from cabinet_testing.real_cabinet import RealCabinet, Resident, running, wait_for
@@ -39,7 +39,7 @@ def stop_all(cabinet: RealCabinet, charges: dict[int, tuple[Resident, str]]) -> 
 
 
 def opened_after_ms(cabinet: RealCabinet, since_seq: int, heartbeat: bool) -> float:
-    """Between the guard's last heartbeat edge or its death and the last contacts parting, by the simulator's clock."""
+    """Return the time from the guard's last heartbeat edge or death to the last opening, by the simulator's clock."""
     journal = cabinet.journal(since_seq)
     parted = [r for r in journal if r["kind"] == "contacts_opened" and r.get("outlet") in CODES]
     assert {r["outlet"] for r in parted} == set(CODES), journal

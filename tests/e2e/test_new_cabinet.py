@@ -1,4 +1,4 @@
-"""Before there is a configuration: what the console needs is there all the same."""
+"""A cabinet without a configuration: everything that the console needs is there."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""What a cabinet refuses, on the real processes: a clear sentence with the right status, and nothing half-done."""
+"""Refusals of the real processes: a clear sentence with the right status, and nothing half-done."""
 
 import sqlite3
 
@@ -14,7 +14,7 @@ SAYS = table("common", "zh")
 
 
 def books(cabinet: RealCabinet) -> tuple[int, ...]:
-    """How many sessions, postings and usage records there are."""
+    """Return the numbers of sessions, postings and usage records."""
     with sqlite3.connect(f"file:{cabinet.state / 'cabinet.db'}?mode=ro", uri=True) as connection:
         tables = ("session", "posting", "usage_record")
         return tuple(connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables)
@@ -27,7 +27,7 @@ def said(page: httpx.Response) -> list[str]:
 
 @pytest.fixture
 def nothing_changes(cabinet):
-    """For tests whose every request is refused: books and outlets afterwards are those before."""
+    """Check that books and outlets are the same afterwards: every request of the test is refused."""
     before, closed = books(cabinet), [o.closed for o in cabinet.snapshot().outlets]
     yield
     assert (books(cabinet), [o.closed for o in cabinet.snapshot().outlets]) == (before, closed)

@@ -84,7 +84,7 @@ def running(folder: Path) -> Iterator[Running]:
 
 
 def may_read(page: str, name: str, password: str) -> bool:
-    """Whether the property page lets this login in."""
+    """Return whether the property page admits this login."""
     with httpx.Client(follow_redirects=True) as client:
         form = client.get(page)
         assert "password" in form.text

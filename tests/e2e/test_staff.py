@@ -1,4 +1,4 @@
-"""What staff do on relays, with real processes: without a service, and without a console that stays to watch."""
+"""Staff commands for relays on real processes: without a service, and without a console that stays connected."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def without_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCa
 
 
 def confirmed(console: Terminal, line: str) -> str:
-    """What the command shows after a yes."""
+    """Return the command's output after a yes."""
     console.ask(line, YES)
     return console.run("yes")
 

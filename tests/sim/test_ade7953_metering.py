@@ -1,4 +1,4 @@
-"""What the simulated ADE7953 measures: physical currents in at one door, codes out at the other."""
+"""Measurements of the simulated ADE7953: physical currents are its input, codes its output."""
 
 import math
 import random

@@ -61,7 +61,7 @@ def test_the_siren_sounds_while_its_line_is_high(cabinet: SimHardware) -> None:
 
 class TestResidualCurrent:
     def opened_after_ms(self, cabinet: SimHardware, leak: Callable[[], None], wait_ms: float = 400) -> float | None:
-        """From the leak to the open contact."""
+        """Return the time from the leak to the open contact."""
         start_ns = cabinet.world.sync()
         leak()
         cabinet.live_ms(wait_ms)

@@ -1,4 +1,4 @@
-"""What can go wrong, as the controller meets it: at its chips, on its bus, on its lines."""
+"""Faults as they reach the controller: at its chips, on its bus, on its lines."""
 
 import errno
 import math

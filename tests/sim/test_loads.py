@@ -1,4 +1,4 @@
-"""What is plugged in: the curves of chargers over whole charges, recordings, heaters, and what may not be asked for."""
+"""Loads: curves of chargers over whole charges, recordings, heaters, and refused requests."""
 
 import itertools
 import time

@@ -75,7 +75,7 @@ def test_plug_pulled_out_of_a_steady_charge_is_unplugged():
 
 
 def test_time_without_a_plug_is_no_soft_start():
-    """What the meter shows while a plug is pulled out is low, and nine seconds later the charger starts softly."""
+    """The meter reads low while a plug is pulled out, and nine seconds later the charger starts softly."""
     outlet = ChargeHarness()
     outlet.draw(150, 900)
     outlet.draw(20, 600)

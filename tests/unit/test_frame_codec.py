@@ -4,14 +4,14 @@ import msgspec
 import pytest
 
 from cabinet.errors import LinkError
-from cabinet.link import protocol, records
+from cabinet.link import guard_protocol, service_protocol
 from cabinet.system.steward import protocol as steward
 
 DECODERS = {
-    "a message to the guard": protocol.decode_from_client,
-    "a message of the guard": protocol.decode_from_guard,
-    "a question to the service": records.decode_query,
-    "an answer of the service": records.decode_answer,
+    "a message to the guard": guard_protocol.decode_from_client,
+    "a message of the guard": guard_protocol.decode_from_guard,
+    "a question to the service": service_protocol.decode_query,
+    "an answer of the service": service_protocol.decode_answer,
     "a request to the steward": steward.decode_request,
     "an answer of the steward": steward.decode_answer,
 }

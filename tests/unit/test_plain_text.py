@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cabinet
-from cabinet import plain_text, terminal
+from cabinet import plain_text, safe_output
 from cabinet.console import command_line
 from cabinet.console.command import Output
 from cabinet.console.terminal import columns
@@ -27,7 +27,7 @@ from cabinet.console.wording import wording
 from cabinet.main import main
 from cabinet.reports import spreadsheet
 from cabinet.service.accounts import admin
-from cabinet.store import people
+from cabinet.store import residents, staff, tokens
 from cabinet.store.database import Database
 from cabinet.system import file_output
 
@@ -142,7 +142,7 @@ def test_a_record_of_the_log_is_one_line_and_a_traceback_cannot_be_forged() -> N
 def test_whatever_a_command_prints_the_terminal_gets_text(capsys: pytest.CaptureFixture[str]) -> None:
     import sys
 
-    with terminal.safe():
+    with safe_output.text_only():
         print("a\x1b[2Jb\u202e")
         print("c\x07", file=sys.stderr)
         sys.stdout.writelines(["d\x9b", "\n"])
@@ -167,9 +167,9 @@ def hostile(tmp_path: Path) -> Path:
     database = Database(_made(tmp_path / "state" / "cabinet.db"))
     with database.transaction() as connection:
         for number, each in enumerate([*HOSTILE, *FORMULAS]):
-            people.add_resident(connection, f"card{number}{each}", each, "hash", 0, each)
-            people.add_staff(connection, f"{number}{each}", "hash", 0)
-            people.add_token(connection, f"{number}{each}", ("usage:read",), f"token{number}", 0, 1)
+            residents.add(connection, f"card{number}{each}", each, "hash", 0, each)
+            staff.add(connection, f"{number}{each}", "hash", 0)
+            tokens.add_token(connection, f"{number}{each}", ("usage:read",), f"token{number}", 0, 1)
             _top_up(connection, number + 1, f"top-up:{number}{each}", each)
     database.close()
     return config
@@ -242,10 +242,10 @@ def test_each_exit_is_in_one_place_and_goes_through_the_one_function(means: str,
 
 
 def test_only_commands_print() -> None:
-    """`main` puts their streams (and the simulator's) behind `terminal.safe`; all else has its own exit."""
+    """`main` puts their streams (and the simulator's) behind `safe_output.text_only`; all else has its own exit."""
     root = Path(cabinet.__file__).parent
     found = {path for path in root.rglob("*.py") if re.search(r"(?m)^\s*print\(", path.read_text(encoding="utf-8"))}
-    assert {path.relative_to(root).parts[0] for path in found} == {"commands", "main.py", "sim", "terminal.py"}
+    assert {path.relative_to(root).parts[0] for path in found} == {"commands", "main.py", "safe_output.py", "sim"}
 
 
 def test_every_command_runs_behind_the_safe_streams(

@@ -72,7 +72,7 @@ def bank(bus: FakeBus, pins: OffPiFactory) -> Iterator[RelayBank]:
 
 
 def levels() -> dict[str, bool]:
-    """What RPi.GPIO last drove each line to; one that was never driven reads as its constant LOW."""
+    """Return the level that RPi.GPIO last drove each line to; LOW, its constant, for one never driven."""
     lines = {"contactor": CONTACTOR, "relay 4": RELAY_4, "relay 5": RELAY_5}
     return {name: GPIO.input(number) in (True, GPIO.HIGH) for name, number in lines.items()}
 

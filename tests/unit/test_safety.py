@@ -81,7 +81,7 @@ def current(
 
 
 def filling(capacitor_uf: float, limiter_ohm: float, begins_ms: float) -> Callable[[float], float]:
-    """What a capacitor draws at 242 V and 50 Hz from `begins_ms` after a zero crossing on."""
+    """Return a capacitor's current at 242 V and 50 Hz from `begins_ms` after a zero crossing on."""
     step_ms = 0.01
     decay = math.exp(-step_ms / (limiter_ohm * capacitor_uf / 1000))
     amps, filled_v = {}, 0.0

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from cabinet.link.client import BlockingGuard
-from cabinet.link.protocol import ClearLatch, Role
+from cabinet.link.guard_protocol import ClearLatch, Role
 from cabinet.system.run_folder import guard_socket
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from vm.machine import Machine
 PROMISE = "the disk of a machine killed at starts, charges and stops: mounts, no session lost, none billed twice"
 BEFORE = "charging"
 VISITS = f"/opt/bench/visits.sh {CARD} {PIN} {CODES[1]}"
-MAX_S = 3.0  # of the host's clock, between two images
+MAX_GAP_S = 3.0  # of the host's clock, between two images
 
 
 def run(harness: VmHarness) -> None:
@@ -28,7 +28,7 @@ def run(harness: VmHarness) -> None:
     done, seen = 0, set[str]()
     try:
         while not harness.enough(done):
-            time.sleep(harness.random.uniform(0, MAX_S))
+            time.sleep(harness.random.uniform(0, MAX_GAP_S))
             seen |= set(harness.run("cat /run/bench/seen 2>/dev/null || true").split())
             machine.disk_now(folder / "now.qcow2")
             _look(harness, folder, seen)

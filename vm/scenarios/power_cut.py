@@ -14,7 +14,7 @@ MOMENTS = (IN_CHARGE, STOP_PRESSED, START_PRESSED)
 WEIGHTS = (2, 1, 1)
 COMING_BACK = "while the cabinet comes back from the one before"
 FLICKERS = 0.3  # share of cuts followed by another one before the service is ready again
-MAX_S = 6.0  # after that moment; a start or a stop takes about 1 s
+MAX_DELAY_S = 6.0  # after that moment; a start or a stop takes about 1 s
 OUTAGES_S = (5.0, 60.0, 7200.0)  # after the longest, a session ends instead of resuming (service.resume_within_s)
 WRITABLE = "touch /var/lib/mounted && rm /var/lib/mounted"
 PRESSES = PHONE + " {} " + f"{CARD} {PIN} {CODES[1]}"
@@ -76,7 +76,7 @@ def _one_cut(harness: VmHarness, known: set[str]) -> Cut:
 def _cut_after(harness: VmHarness, moment: str) -> Cut:
     """Cut the power at once or some seconds later, for a short or a long outage."""
     cut = Cut(moment, _boot_id(harness))
-    harness.run(f"sleep {harness.random.uniform(0, MAX_S):.2f}")
+    harness.run(f"sleep {harness.random.uniform(0, MAX_DELAY_S):.2f}")
     harness.cut_power(harness.random.choice(OUTAGES_S))
     return cut
 

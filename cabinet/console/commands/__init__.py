@@ -1,0 +1,1 @@
+"""Commands of the console, one module per topic, listed in `console.registry`."""

@@ -16,10 +16,10 @@ from cabinet.console.commands.calibration_math import (
 from cabinet.console.commands.force import require_no_charge
 from cabinet.console.commands.relay_wear import kept
 from cabinet.errors import Refused
-from cabinet.link.protocol import MAX_TRIAL_S, SetGains, StartTestCharge
+from cabinet.link.guard_protocol import MAX_TRIAL_S, SetGains, StartTestCharge
 from cabinet.maintenance import UNITY_PPM, Gains
 
-PATIENCE_S = 290.0  # time to fetch and plug in a load between two answers; the login's idle limit is longer
+MAX_ANSWER_S = 290.0  # time to fetch and plug in a load between two answers; the login's idle limit is longer
 READ_BACK_NS = NS
 
 
@@ -83,7 +83,7 @@ class Calibrating:
     def _ask(self, key: str, **params: object) -> Prompt:
         words = self._context.words
         return Prompt(words(key, outlet=self._number, **params), words("calibrate.prompt"), self._take, self._leave,
-                   PATIENCE_S)  # fmt: skip
+                   MAX_ANSWER_S)  # fmt: skip
 
     def _take(self, typed: str) -> CommandResult:
         if typed.lower() in ("done", "完成"):
@@ -118,7 +118,7 @@ class Calibrating:
         words = self._context.words
         text = words("calibrate.fitted", count=len(self._points), current=after["current"], power=after["power"],
                      old_current=before["current"], old_power=before["power"])  # fmt: skip
-        return Prompt(text, words("prompt.answer"), lambda typed: self._set(typed, gains), self._leave, PATIENCE_S)
+        return Prompt(text, words("prompt.answer"), lambda typed: self._set(typed, gains), self._leave, MAX_ANSWER_S)
 
     def _set(self, typed: str, gains: Gains) -> CommandResult:
         if not is_yes(typed):

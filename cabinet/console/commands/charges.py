@@ -6,7 +6,7 @@ from cabinet.console.command import CommandContext, CommandResult, Output, comma
 from cabinet.console.commands.history import COUNT, moment
 from cabinet.console.terminal.columns import table
 from cabinet.errors import LinkError, Refused
-from cabinet.link.records import (
+from cabinet.link.service_protocol import (
     AskEnergy,
     AskSessions,
     AskUsage,

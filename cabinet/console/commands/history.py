@@ -9,7 +9,7 @@ from cabinet.console.command import CommandContext, CommandResult, Output, comma
 from cabinet.console.commands.chart import chart
 from cabinet.console.terminal.columns import GAP, fold, pad, table
 from cabinet.errors import Refused, os_error_at
-from cabinet.link.records import MAX_LINES, AskAudit, AuditAnswer
+from cabinet.link.service_protocol import MAX_LINES, AskAudit, AuditAnswer
 from cabinet.model import Event
 from cabinet.texts import Texts, number_format
 from cabinet.texts.trip_values import trip_values_text

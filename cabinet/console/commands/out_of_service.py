@@ -6,7 +6,7 @@ from cabinet.console.command import CommandContext, CommandResult, Confirmation,
 from cabinet.console.commands.force import FORCE, confirmation, ends_charges, require_no_charge
 from cabinet.console.commands.relay_wear import kept
 from cabinet.errors import Refused
-from cabinet.link.protocol import ReplaceRelay, SetContactorLockout, TakeOutOfService
+from cabinet.link.guard_protocol import ReplaceRelay, SetContactorLockout, TakeOutOfService
 from cabinet.maintenance import MAX_NOTE
 
 BROKEN = "\ufffd"  # replaces a character that was received incomplete

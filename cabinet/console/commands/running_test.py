@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from cabinet.console.command import CommandContext, CommandResult, Confirmation, LiveView, Output
 from cabinet.console.commands.force import confirmation
-from cabinet.link.protocol import Command
+from cabinet.link.guard_protocol import Command
 from cabinet.maintenance import Job, JobKind, JobState
 from cabinet.model import CABINET
 from cabinet.texts import Texts

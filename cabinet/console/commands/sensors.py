@@ -8,7 +8,7 @@ from cabinet.console.arguments import OUTLET, optional
 from cabinet.console.command import CommandContext, CommandResult, Output, command
 from cabinet.console.status_text import reading
 from cabinet.console.terminal.columns import fold, table
-from cabinet.link.protocol import BusView, ChipView, ScanView, SegmentView
+from cabinet.link.guard_protocol import BusView, ChipView, ScanView, SegmentView
 from cabinet.model import OutletState
 
 SCAN_POLL_S = 0.1

@@ -10,7 +10,7 @@ from cabinet.console.command import LOGOUT, CommandContext, CommandResult, LineM
 from cabinet.console.terminal.columns import fold
 from cabinet.console.wording import wording
 from cabinet.errors import Refused
-from cabinet.pins import may_be_set
+from cabinet.pin_codes import may_be_set
 
 TERMINAL = choice("terminal", "auto", "plain", "full")
 ROWS = whole("rows", 0, 200)  # rows per page; 0: no paging

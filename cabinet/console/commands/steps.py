@@ -9,7 +9,7 @@ from typing import TypeVar
 from cabinet.clock import NS
 from cabinet.console.command import CommandContext, CommandResult, LiveView
 from cabinet.errors import Refused
-from cabinet.link.protocol import Open
+from cabinet.link.guard_protocol import Open
 from cabinet.model import EndReason, OutletState, Quality, Reading
 
 T = TypeVar("T")

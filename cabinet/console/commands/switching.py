@@ -5,7 +5,7 @@ from cabinet.console.accounts import Level
 from cabinet.console.arguments import OUTLET, PLACE
 from cabinet.console.command import CommandContext, CommandResult, Confirmation, Output, command
 from cabinet.console.commands.force import FORCE, ends_charges
-from cabinet.link.protocol import ClearLatch, Open
+from cabinet.link.guard_protocol import ClearLatch, Open
 from cabinet.model import CABINET, EndReason, Phase
 
 

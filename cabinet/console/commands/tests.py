@@ -6,7 +6,7 @@ from cabinet.console.command import CommandContext, CommandResult, Output, comma
 from cabinet.console.commands import running_test
 from cabinet.console.commands.force import FORCE, confirmation, ends_charges
 from cabinet.errors import Refused
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     MAX_CYCLES,
     MAX_SIREN_S,
     MAX_TRIAL_S,

@@ -17,7 +17,7 @@ from cabinet.console.command import CommandContext, CommandResult, LiveView, Out
 from cabinet.console.commands.steps import Steps, run_in_view
 from cabinet.console.terminal.columns import fold
 from cabinet.errors import LinkError, Refused
-from cabinet.link.records import AskSessions, Sessions
+from cabinet.link.service_protocol import AskSessions, Sessions
 from cabinet.system.steward.protocol import (
     BundleFound,
     DriveFound,

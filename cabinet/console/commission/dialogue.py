@@ -25,7 +25,7 @@ from cabinet.errors import CabinetError
 from cabinet.maintenance import Attribution
 from cabinet.stickers import font as fonts
 
-PATIENCE_S = 290.0  # time to walk round the cabinet with a lamp; the login's idle limit is longer
+MAX_ANSWER_S = 290.0  # time to walk round the cabinet with a lamp; the login's idle limit is longer
 
 
 @command("commission", Level.SERVICE, optional(choice("commission", "again", "status")))
@@ -114,7 +114,7 @@ class CommissioningDialogue:
                       step=report.step_name(self._left[0], words))  # fmt: skip
         text = "\n".join([*self._said, title, words(f"ask.{need.key}", **need.params)])
         self._said = []
-        return Prompt(text, words("commission.prompt"), self._answer, within_s=PATIENCE_S)
+        return Prompt(text, words("commission.prompt"), self._answer, within_s=MAX_ANSWER_S)
 
     def _answer(self, typed: str) -> CommandResult:
         word = typed.strip()
@@ -144,7 +144,7 @@ class CommissioningDialogue:
         verdict = words("commission.passed") if not wrong else words("commission.not_passed")
         text = "\n".join([*self._said, verdict, *wrong, words("ask.name")])
         self._said = []
-        return Prompt(text, words("commission.name_prompt"), self._write, within_s=PATIENCE_S)
+        return Prompt(text, words("commission.name_prompt"), self._write, within_s=MAX_ANSWER_S)
 
     def _write(self, name: str) -> CommandResult:
         """Write the text, which is the report, then the PDF for paper, which needs a font that may be missing."""

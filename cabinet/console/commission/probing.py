@@ -1,4 +1,4 @@
-"""Carries out the needs of a step over the link, as generators that never block (see `commands.steps`)."""
+"""Carries out the needs of a step over the link, as generators that never block (see `console.commands.steps`)."""
 
 from cabinet.clock import NS
 from cabinet.console.command import CommandContext
@@ -16,7 +16,7 @@ from cabinet.console.commission.findings import (
 )
 from cabinet.console.commission.steps import LAMP_MA, WELDED
 from cabinet.errors import Refused
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     ClearLatch,
     Command,
     SoundSiren,

@@ -1,0 +1,1 @@
+"""Terminals of the console: line editing, columns, control sequences, serial ports."""

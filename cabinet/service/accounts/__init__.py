@@ -1,0 +1,1 @@
+"""Residents, guests and staff: accounts, wallets, sign-in and its lockout."""

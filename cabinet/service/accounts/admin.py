@@ -15,13 +15,13 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError, os_error_at
-from cabinet.pins import may_be_set, random_pin
+from cabinet.pin_codes import may_be_set, random_pin
 from cabinet.records import Actor, Role, StaffView
 from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.service.ports import SCOPES
-from cabinet.store import audit, backup, people, second_factors, sessions
-from cabinet.store.accounts import SqliteBooks, balance_fen
+from cabinet.store import audit, backup, residents, second_factors, sessions, staff, tokens
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import SqliteBooks, balance_fen
 
 TOKEN_DAYS, MAX_TOKEN_DAYS = 365, 1830
 
@@ -82,10 +82,10 @@ def add_resident(
     check_resident(card, group, pin, name)
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
-        if people.residents_by_card(connection, card):
+        if residents.all_by_card(connection, card):
             raise CabinetError(f"card {card} is there already")
         wall = clock.wall()
-        resident_id = people.add_resident(connection, card, name, pin_hash, wall.unix_ms, group)
+        resident_id = residents.add(connection, card, name, pin_hash, wall.unix_ms, group)
         if first_fen:
             ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{resident_id}", resident_id, first_fen))
     return pin
@@ -94,7 +94,7 @@ def add_resident(
 def block_resident(database: Database, card: str, blocked: bool) -> None:
     """Block or unblock a card. A blocked card is signed out and starts nothing; a running charge goes on."""
     with database.transaction() as connection:
-        people.set_blocked(connection, resident_of(connection, card).id, blocked)
+        residents.set_blocked(connection, resident_of(connection, card).id, blocked)
 
 
 def erase_resident(database: Database, card: str) -> None:
@@ -105,12 +105,12 @@ def erase_resident(database: Database, card: str) -> None:
     database.connection.execute("PRAGMA secure_delete = ON")
     with database.transaction() as connection:
         resident = resident_of(connection, card)
-        left_fen = balance_fen(connection, ledger.wallet(resident.id)) + people.held_fen(connection, resident.id)
+        left_fen = balance_fen(connection, ledger.wallet(resident.id)) + residents.held_fen(connection, resident.id)
         if sessions.unfinished_of_resident(connection, resident.id) is not None:
             raise CabinetError(f"card {card}: a charge is running")
         if left_fen:
             raise CabinetError(f"card {card}: {left_fen / 100:.2f} yuan are in the wallet: pay them out first")
-        people.erase(connection, resident.id)
+        residents.erase(connection, resident.id)
     database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
@@ -119,7 +119,7 @@ def set_group(database: Database, card: str, group: str) -> None:
     group = normal_form.group(group)
     check_group(group)
     with database.transaction() as connection:
-        people.set_group(connection, resident_of(connection, card).card, group)
+        residents.set_group(connection, resident_of(connection, card).card, group)
 
 
 def check_resident(card: str, group: str, pin: str, name: str = "") -> None:
@@ -156,7 +156,7 @@ def set_pin(database: Database, card: str, pin: str | None = None) -> str:
     check_pin(pin)
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
-        people.set_pin(connection, resident_of(connection, card).id, pin_hash)
+        residents.set_pin(connection, resident_of(connection, card).id, pin_hash)
     return pin
 
 
@@ -166,19 +166,19 @@ def list_residents(database: Database) -> list[ResidentSummary]:
             ResidentSummary(
                 row.card, row.name, balance_fen(connection, ledger.wallet(row.id)), held, row.blocked, row.group
             )
-            for row in people.residents(connection)
-            for held in [people.held_fen(connection, row.id)]
+            for row in residents.all_residents(connection)
+            for held in [residents.held_fen(connection, row.id)]
         ]
 
 
-def resident_of(connection: sqlite3.Connection, card: str) -> people.ResidentRow:
+def resident_of(connection: sqlite3.Connection, card: str) -> residents.ResidentRow:
     """Return the resident of `card`.
 
     Raises CabinetError if there is no such card, or if old cards match it only apart from capital letters.
     """
-    resident = people.resident_by_card(connection, card)
+    resident = residents.by_card(connection, card)
     if resident is None:
-        alike = [row.card for row in people.residents_by_card(connection, card)]
+        alike = [row.card for row in residents.all_by_card(connection, card)]
         if alike:
             raise CabinetError(f"card {normal_form.spelling(card)}: there are {' and '.join(alike)}: spell it as one")
         raise CabinetError(f"there is no card {normal_form.spelling(card)}")
@@ -194,9 +194,9 @@ def add_staff(database: Database, clock: Clock, name: str, password: str | None 
     password = secrets.token_urlsafe(12) if password is None else password
     password_hash = hash_secret(password)
     with database.transaction() as connection:
-        if people.staff_by_name(connection, name) is not None:
+        if staff.by_name(connection, name) is not None:
             raise CabinetError(f"there is a login {name} already")
-        people.add_staff(connection, name, password_hash, clock.wall().unix_ms, role)
+        staff.add(connection, name, password_hash, clock.wall().unix_ms, role)
     return password
 
 
@@ -211,19 +211,19 @@ def add_token(database: Database, clock: Clock, name: str, scopes: tuple[str, ..
             raise CabinetError(f"there is no scope {scope!r}; there are {', '.join(SCOPES)}")
     token = secrets.token_urlsafe(32)
     with database.transaction() as connection:
-        if people.token_by_name(connection, name) is not None:
+        if tokens.token_by_name(connection, name) is not None:
             raise CabinetError(f"there is a token for {name} already: revoke it first")
         now_ms = clock.wall().unix_ms
-        people.add_token(connection, name, scopes, token, now_ms, now_ms + days * 86_400_000)
+        tokens.add_token(connection, name, scopes, token, now_ms, now_ms + days * 86_400_000)
     return token
 
 
 def revoke(database: Database, name: str) -> list[str]:
     """Remove the login and the token called `name`; return the kinds removed ("login", "token")."""
     with database.transaction() as connection:
-        login, token = people.staff_by_name(connection, name), people.token_by_name(connection, name)
-        removed = ["login"] * (login is not None and people.remove_staff(connection, login.name))
-        removed += ["token"] * (token is not None and people.remove_token(connection, token.name))
+        login, token = staff.by_name(connection, name), tokens.token_by_name(connection, name)
+        removed = ["login"] * (login is not None and staff.remove(connection, login.name))
+        removed += ["token"] * (token is not None and tokens.remove_token(connection, token.name))
         if not removed:
             raise CabinetError(f"there is no login and no token called {name}")
     return removed
@@ -232,7 +232,7 @@ def revoke(database: Database, name: str) -> list[str]:
 def switch_off_second_factor(database: Database, clock: Clock, name: str) -> None:
     """Switch off the second factor of a login, if the phone is lost; the audit log names this command as the actor."""
     with database.transaction() as connection:
-        row = people.staff_by_name(connection, name)
+        row = staff.by_name(connection, name)
         if row is None:
             raise CabinetError(f"there is no login {name}")
         if not second_factors.is_on(connection, row.id):
@@ -242,10 +242,10 @@ def switch_off_second_factor(database: Database, clock: Clock, name: str) -> Non
         audit.add(connection, clock.wall(), here, "second_factor_off", subject=row.name)
 
 
-def list_staff(database: Database) -> tuple[list[people.StaffRow], list[people.TokenRow]]:
+def list_staff(database: Database) -> tuple[list[staff.StaffRow], list[tokens.TokenRow]]:
     """Return the logins and the tokens."""
     with database.reading() as connection:
-        return people.staff(connection), people.tokens(connection)
+        return staff.all_staff(connection), tokens.api_tokens(connection)
 
 
 def is_name(name: str) -> bool:

@@ -12,12 +12,12 @@ from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
-from cabinet.pins import random_pin
+from cabinet.pin_codes import random_pin
 from cabinet.service.accounts import admin
 from cabinet.service.accounts.sign_in import GUEST_NUMBER_DIGITS, hash_secret
-from cabinet.store import guests, people
-from cabinet.store.accounts import SqliteBooks
+from cabinet.store import guests, residents
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import SqliteBooks
 
 SECRET_DIGITS = 6
 HOURS, MAX_HOURS = 24, 168
@@ -53,7 +53,7 @@ def issue(database: Database, clock: Clock, balance_fen: int, hours: int = HOURS
     with database.transaction() as connection:
         guests.remove_expired(connection, wall.unix_ms)
         number = _free_number(lambda number: guests.by_number(connection, number, wall.unix_ms) is None)
-        resident_id = people.add_resident(connection, card, name, "", wall.unix_ms, guest=True)
+        resident_id = residents.add(connection, card, name, "", wall.unix_ms, guest=True)
         ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{resident_id}", resident_id, balance_fen))
         guests.add(connection, guests.GuestCodeRow(number, resident_id, secret_hash), expires_ms)
     return Issued(number + secret, card, expires_ms)

@@ -18,12 +18,12 @@ from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import Clock, WallTime
 from cabinet.errors import CabinetError, os_error_at
-from cabinet.pins import random_pin
+from cabinet.pin_codes import random_pin
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.accounts.sign_in import hash_secret
-from cabinet.store import people
-from cabinet.store.accounts import SqliteBooks
+from cabinet.store import residents
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import SqliteBooks
 
 COLUMNS = {
     "card": ("card", "卡号"),
@@ -169,7 +169,7 @@ def plan_residents(connection: sqlite3.Connection, source: str, text: str) -> li
     for line, row in read_rows(source, text, ["card"], ["name", "group", "pin", "balance", "phone"]):
         try:
             new = _resident(line, row)
-            if people.residents_by_card(connection, new.card):
+            if residents.all_by_card(connection, new.card):
                 raise BadRow("there", new.card, f"card {new.card} is there already")
             if new.card in planned:
                 raise BadRow("twice", new.card, f"card {new.card} is in line {planned[new.card].line} already")
@@ -225,9 +225,9 @@ def insert_residents(
 ) -> None:
     """Add them inside the caller's transaction. Raises CabinetError if a card was added meanwhile."""
     for new, pin_hash in zip(planned, hashes, strict=True):
-        if people.residents_by_card(connection, new.card):
+        if residents.all_by_card(connection, new.card):
             raise CabinetError(f"card {new.card} is there already")
-        who = people.add_resident(connection, new.card, new.name, pin_hash, wall.unix_ms, new.group)
+        who = residents.add(connection, new.card, new.name, pin_hash, wall.unix_ms, new.group)
         if new.first_fen:
             ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{who}", who, new.first_fen))
 

@@ -26,8 +26,8 @@ from cabinet.service.accounts import totp
 from cabinet.service.accounts.lockout import AttackWatch, Lockout
 from cabinet.service.ports import ResidentView, SecondStep
 from cabinet.service.storage import Storage
-from cabinet.store import audit, guests, people, second_factors
-from cabinet.store.accounts import balance_fen
+from cabinet.store import audit, guests, residents, second_factors, staff, tokens
+from cabinet.store.ledger_books import balance_fen
 
 Row = TypeVar("Row")
 
@@ -94,7 +94,7 @@ def use_second_factor(
 class PendingSecondStep(NamedTuple):
     """A staff login between the correct password and the code of the second factor."""
 
-    row: people.StaffRow
+    row: staff.StaffRow
     until_ns: int
 
 
@@ -117,7 +117,7 @@ class Authenticator:
     async def sign_in(self, card: str, pin: str, address: str) -> str:
         row = await self._checked(
             _card_key(card), normal_form.digits(pin), address,
-            lambda: self._storage.read(lambda c: people.resident_by_card(c, card)), lambda found: found.pin_hash,
+            lambda: self._storage.read(lambda c: residents.by_card(c, card)), lambda found: found.pin_hash,
         )  # fmt: skip
         self._note_success(_card_key(card), address)
         if row.blocked:
@@ -140,7 +140,7 @@ class Authenticator:
         self._note_success(f"guest {number}", address)
 
         def use_up(connection: sqlite3.Connection) -> None:
-            resident = people.resident_by_id(connection, row.resident_id)
+            resident = residents.by_id(connection, row.resident_id)
             if resident is None or resident.blocked:
                 raise Refused("card_blocked")
             if not guests.take(connection, number, row.resident_id):
@@ -150,7 +150,7 @@ class Authenticator:
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
         row = await self._checked(
-            _staff_key(name), password, address, lambda: self._storage.read(lambda c: people.staff_by_name(c, name)),
+            _staff_key(name), password, address, lambda: self._storage.read(lambda c: staff.by_name(c, name)),
             lambda found: found.password_hash,
         )  # fmt: skip
         if await self._storage.read(lambda c: second_factors.is_on(c, row.id)):
@@ -167,7 +167,7 @@ class Authenticator:
         row, wall = pending_step.row, self._clock.wall()
 
         def use_up(connection: sqlite3.Connection) -> None:
-            if people.staff_by_id(connection, row.id) != row or not second_factors.is_on(connection, row.id):
+            if staff.by_id(connection, row.id) != row or not second_factors.is_on(connection, row.id):
                 raise Refused("expired")  # its password, role or second factor has changed
             used = use_second_factor(connection, row.id, code, wall.unix_ms // 1000)
             if used is None:
@@ -180,7 +180,7 @@ class Authenticator:
         self._note_success(_staff_key(row.name), address)
         return token
 
-    def _begin_second_step(self, row: people.StaffRow) -> SecondStep:
+    def _begin_second_step(self, row: staff.StaffRow) -> SecondStep:
         key = secrets.token_urlsafe(32)
         self._pending_steps[key] = PendingSecondStep(row, self._clock.monotonic_ns() + SECOND_STEP_NS)
         while len(self._pending_steps) > MAX_SECOND_STEPS:
@@ -204,7 +204,7 @@ class Authenticator:
         self._names.forget(key)
         self._addresses.undo_count(address)
 
-    async def is_password(self, row: people.StaffRow, password: str) -> bool:
+    async def is_password(self, row: staff.StaffRow, password: str) -> bool:
         return await asyncio.get_running_loop().run_in_executor(self._hashing, matches, row.password_hash, password)
 
     async def _checked(
@@ -276,9 +276,9 @@ class Authenticator:
         def work(connection: sqlite3.Connection) -> None:
             if first is not None:
                 first(connection)
-            people.remove_expired_logins(connection, now_ms)
-            people.add_login(connection, kind, who, token, now_ms, now_ms + longest_ms)
-            people.keep_newest_logins(connection, kind, who, MAX_LOGINS)
+            tokens.remove_expired_logins(connection, now_ms)
+            tokens.add_login(connection, kind, who, token, now_ms, now_ms + longest_ms)
+            tokens.keep_newest_logins(connection, kind, who, MAX_LOGINS)
 
         await self._storage.write_or_refuse(work)
         return token
@@ -288,33 +288,33 @@ class Authenticator:
         idle time goes on.
         """
         now_ms, idle_ms = self._clock.wall().unix_ms, self._idle_ms[kind]
-        found = await self._storage.read(lambda c: people.login(c, kind, token, now_ms, idle_ms))
+        found = await self._storage.read(lambda c: tokens.login(c, kind, token, now_ms, idle_ms))
         if found is None:
             raise Refused("signed_out")
         if active and now_ms - found.used_unix_ms >= idle_ms // USED_STEPS:
             with contextlib.suppress(StorageFull):  # if not written, the sign-in ends sooner
-                await self._storage.write(lambda c: people.use_login(c, token, now_ms))
+                await self._storage.write(lambda c: tokens.use_login(c, token, now_ms))
         return found.who
 
     async def resident(self, token: str) -> ResidentView:
         resident_id = await self.who("resident", token)
 
         def look(connection: sqlite3.Connection) -> ResidentView:
-            row = people.resident_by_id(connection, resident_id)
+            row = residents.by_id(connection, resident_id)
             if row is None:
                 raise Refused("signed_out")
             balance = balance_fen(connection, ledger.wallet(resident_id))
-            held = people.held_fen(connection, resident_id)
+            held = residents.held_fen(connection, resident_id)
             return ResidentView(resident_id, row.card, balance, held, row.group, row.guest)
 
         return await self._storage.read(look)
 
     async def sign_out(self, token: str, everywhere: bool = False) -> None:
-        remove = people.remove_logins_like if everywhere else people.remove_login
+        remove = tokens.remove_logins_like if everywhere else tokens.remove_login
         await self._storage.write_or_refuse(lambda c: remove(c, token))
 
     async def check_scope(self, bearer: str, scope: str) -> None:
-        scopes = await self._storage.read(lambda c: people.scopes_of(c, bearer, self._clock.wall().unix_ms))
+        scopes = await self._storage.read(lambda c: tokens.scopes_of(c, bearer, self._clock.wall().unix_ms))
         if scope not in scopes:
             raise Refused("scope_missing" if scopes else "wrong_token")
 
@@ -323,7 +323,7 @@ class Authenticator:
 
 
 def _note_sign_in(
-    connection: sqlite3.Connection, wall: WallTime, row: people.StaffRow, address: str, recovery: bool = False
+    connection: sqlite3.Connection, wall: WallTime, row: staff.StaffRow, address: str, recovery: bool = False
 ) -> None:
     """Add the audit entries of a staff login."""
     for action in ["recovery_code", "sign_in"] if recovery else ["sign_in"]:

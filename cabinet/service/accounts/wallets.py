@@ -16,10 +16,10 @@ from cabinet.billing.session import State
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
 from cabinet.service.accounts.admin import resident_of
-from cabinet.store import accounts
+from cabinet.store import ledger_books
 from cabinet.store import sessions as table
-from cabinet.store.accounts import LedgerEntry, SqliteBooks, balance_fen
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import LedgerEntry, SqliteBooks, balance_fen
 
 MAX_KEY, MAX_NOTE = 100, 200  # characters
 
@@ -92,12 +92,12 @@ def give_back(database: Database, clock: Clock, order_number: str, amount_fen: i
         full_key = posted_key(books, prefix, key)
         if books.postings(full_key) is None:
             _check_amount(amount_fen, "what is given back")
-            left_fen = row.cost_fen - accounts.moved_fen(connection, prefix, wallet)
+            left_fen = row.cost_fen - ledger_books.moved_fen(connection, prefix, wallet)
             if amount_fen > left_fen:
                 raise CabinetError(
                     f"{order_number} cost {row.cost_fen / 100:.2f} yuan, of which {left_fen / 100:.2f} were kept"
                 )
-            given_back_fen = -accounts.moved_fen(connection, prefix, ledger.SERVICE)
+            given_back_fen = -ledger_books.moved_fen(connection, prefix, ledger.SERVICE)
             service_fen = min(amount_fen, row.cost_fen - row.electricity_fen - given_back_fen)
             electricity_fen = amount_fen - service_fen
             ledger.post(books, ledger.give_back(full_key, row.resident_id, electricity_fen, service_fen, note))
@@ -106,7 +106,7 @@ def give_back(database: Database, clock: Clock, order_number: str, amount_fen: i
 
 def balances(database: Database) -> Balances:
     with database.reading() as connection:
-        found = accounts.balances(connection)
+        found = ledger_books.balances(connection)
     return Balances(
         wallets_fen=sum(fen for name, fen in found.items() if name.startswith("wallet:")),
         holds_fen=sum(fen for name, fen in found.items() if name.startswith("hold:")),
@@ -123,7 +123,7 @@ def statement(
     """Yield every movement of a wallet, the oldest first, with the balance after it."""
     account = ledger.wallet(resident_of(connection, card).id)
     balance = 0
-    for entry in accounts.entries(connection, account):
+    for entry in ledger_books.entries(connection, account):
         balance += entry.amount_fen
         if (from_unix_ms or 0) <= entry.unix_ms and (to_unix_ms is None or entry.unix_ms < to_unix_ms):
             yield StatementLine(entry, balance)

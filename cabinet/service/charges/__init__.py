@@ -1,0 +1,1 @@
+"""Charges of residents, from the start request to the receipt: sessions in memory, power queue, checkpoints."""

@@ -12,7 +12,7 @@ from cabinet.records import CurvePoint
 from cabinet.service.charges import pricing, views
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
-from cabinet.service.charges.queue_service import QueueControl
+from cabinet.service.charges.queue_control import QueueControl
 from cabinet.service.charges.start_stop import ChargeControl
 from cabinet.service.ports import (
     WALLET_MOVES,
@@ -25,7 +25,7 @@ from cabinet.service.ports import (
     StatementPage,
     WalletLine,
 )
-from cabinet.store import accounts, usage
+from cabinet.store import ledger_books, usage
 from cabinet.store import sessions as table
 from cabinet.store.sessions import SessionRow
 
@@ -123,7 +123,7 @@ class Charges:
         most = max(1, min(limit, MAX_A_PAGE))
 
         def look(connection: sqlite3.Connection) -> StatementPage:
-            found = accounts.newest(connection, ledger.wallet(resident_id), before, most + 1)
+            found = ledger_books.newest(connection, ledger.wallet(resident_id), before, most + 1)
             lines = [_wallet_line(entry, balance_fen) for entry, balance_fen in found[:most]]
             return StatementPage(lines, lines[-1].number if len(found) > most else None)
 
@@ -135,7 +135,7 @@ class Charges:
         return views.stored_view(row, record_hash) if session is None else views.running_view(self._context, session)
 
 
-def _wallet_line(entry: accounts.LedgerEntry, balance_fen: int) -> WalletLine:
+def _wallet_line(entry: ledger_books.LedgerEntry, balance_fen: int) -> WalletLine:
     kind = entry.kind if entry.kind in WALLET_MOVES else "other"
     session_id = entry.key.split(":")[1] if entry.kind in ("hold", "settle", "give_back") else None
     return WalletLine(

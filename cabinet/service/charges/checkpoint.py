@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from cabinet.billing import ledger
-from cabinet.billing import tariff as billing
 from cabinet.billing.session import SessionStep, State
+from cabinet.billing.tariff import parts_fen
 from cabinet.errors import StoreError
 from cabinet.model import CostLine, EndReason
 from cabinet.records import CurvePoint, LoadSample, UsageRecord
@@ -22,9 +22,9 @@ from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.session import Session
 from cabinet.service.tasks import Background
-from cabinet.store import load, people, usage
+from cabinet.store import load, residents, usage
 from cabinet.store import sessions as table
-from cabinet.store.accounts import SqliteBooks
+from cabinet.store.ledger_books import SqliteBooks
 from cabinet.store.moment import Moment
 from cabinet.store.sessions import Transition
 
@@ -183,7 +183,7 @@ def _settle(connection: sqlite3.Connection, context: ServiceContext, session: Se
     """Turn the hold into revenue and refund; write usage record and receipt. The caller checks that it is unsettled."""
     assert session.ended is not None  # set by `finish`
     lines = session.lines()
-    electricity_fen, service_fen = billing.parts_fen(lines)
+    electricity_fen, service_fen = parts_fen(lines)
     cost_fen = electricity_fen + service_fen
     ledger.post(
         SqliteBooks(connection, now.wall),
@@ -191,7 +191,7 @@ def _settle(connection: sqlite3.Connection, context: ServiceContext, session: Se
     )
     number = None
     if session.end_reason is not None:
-        holder = people.holder_of(connection, session.resident_id)
+        holder = residents.holder_of(connection, session.resident_id)
         record = _usage_record(context, session, session.end_reason, lines, holder)
         number = usage.append(connection, record).number
     table.add_transition(
@@ -220,7 +220,7 @@ def _usage_record(
     """Return the usage record; the log fills in number and hashes."""
     assert session.ended is not None  # set by `finish`
     count = session.meter.seen
-    electricity_fen, service_fen = billing.parts_fen(lines)
+    electricity_fen, service_fen = parts_fen(lines)
     total_fen = electricity_fen + service_fen
     return UsageRecord(
         number=0,

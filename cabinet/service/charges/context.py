@@ -7,12 +7,12 @@ from typing import Protocol
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config, OutletSection
 from cabinet.errors import Refused
-from cabinet.link.protocol import Command
+from cabinet.link.guard_protocol import Command
 from cabinet.model import OutletState, Snapshot
 from cabinet.service.charges.feed_load import LoadMeans
 from cabinet.service.charges.live import ChangeNotifier
+from cabinet.service.charges.power_queue import PowerQueue
 from cabinet.service.charges.pricing import SiteTime
-from cabinet.service.charges.queue import PowerQueue
 from cabinet.service.charges.session import Session
 from cabinet.service.charges.tariff_catalogue import TariffCatalogue
 from cabinet.service.ports import Unclosed

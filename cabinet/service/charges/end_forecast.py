@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from cabinet.billing import cover as covering
-from cabinet.billing import tariff as billing
-from cabinet.billing.tariff import Tariff, Use
+from cabinet.billing.cover import package_cover
+from cabinet.billing.tariff import SECONDS_AN_HOUR, Tariff, Use, band_of, period_of
 from cabinet.config import keys
 from cabinet.records import CurvePoint
 from cabinet.service.ports import EndBasis
@@ -42,15 +41,15 @@ def latest_end(ends: Sequence[End]) -> End | None:
 
 def money_left_s(hour_fen: int, left_fen: int) -> int | None:
     """Return how long `left_fen` lasts at `hour_fen`; None if for ever."""
-    return None if hour_fen <= 0 else max(0, left_fen) * billing.SECONDS_AN_HOUR // hour_fen
+    return None if hour_fen <= 0 else max(0, left_fen) * SECONDS_AN_HOUR // hour_fen
 
 
 def hour_fen(tariff: Tariff, power_w: int, minute: int) -> int:
     """Return the price of an hour at `power_w` and local `minute`, without one-off charges."""
     time_fen = 0
     if tariff.package is None:
-        time_fen = tariff.bands[billing.band_of(tariff, billing.SECONDS_AN_HOUR * 1000, power_w * 1000)].fen_per_hour
-    period = tariff.periods[billing.period_of(tariff, (minute, minute))]
+        time_fen = tariff.bands[band_of(tariff, SECONDS_AN_HOUR * 1000, power_w * 1000)].fen_per_hour
+    period = tariff.periods[period_of(tariff, (minute, minute))]
     return time_fen + power_w * (period.electricity_fen + tariff.service_fen) // (1000 * tariff.priced_kwh)
 
 
@@ -58,7 +57,7 @@ def package_left_s(tariff: Tariff, use: Use, power_w: int) -> int | None:
     """Return the time left of the bought package, at about the present power; None if none was bought."""
     if tariff.package is None:
         return None
-    return covering.package_cover(tariff, tariff.package, use, power_w).charging_s
+    return package_cover(tariff, tariff.package, use, power_w).charging_s
 
 
 def taper_left_s(points: Sequence[CurvePoint], ends: keys.ChargeSection) -> int | None:

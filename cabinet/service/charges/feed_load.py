@@ -6,7 +6,7 @@ from cabinet.store.load import STEP_S
 from cabinet.store.moment import Moment
 
 MAX_GAP_NS = 3 * NS  # between two snapshots; if it is longer, the load meanwhile is unknown
-MIN_S = 30  # least part of a step with a known load, for a meaningful mean
+MIN_KNOWN_S = 30  # least part of a step with a known load, for a meaningful mean
 IDLE_MW = 1_000
 IDLE_STEPS = 12  # written together: if no outlet charges, the disk is written to once an hour
 
@@ -54,7 +54,7 @@ class LoadMeans:
         self._waiting = (samples + self._waiting)[-86_400 // STEP_S :]
 
     def _close(self) -> None:
-        if self._seen_ns >= MIN_S * NS:
+        if self._seen_ns >= MIN_KNOWN_S * NS:
             mean_mw = self._sum_mw_ns // self._seen_ns
             self._waiting.append(LoadSample(self._step * STEP_S, mean_mw, self._peak_mw, self._limit_mw))
         self._seen_ns = self._sum_mw_ns = self._peak_mw = 0

@@ -4,7 +4,7 @@ import logging
 
 from cabinet.clock import NS
 from cabinet.errors import Refused
-from cabinet.link.protocol import Energise, Open
+from cabinet.link.guard_protocol import Energise, Open
 from cabinet.model import EndReason
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.session import Session

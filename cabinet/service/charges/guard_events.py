@@ -1,4 +1,4 @@
-"""Guard events and snapshots, taken into memory at once; writing to disk comes after (`saving`)."""
+"""Guard events and snapshots, taken into memory at once; writing to disk comes after (`checkpoint`)."""
 
 import logging
 
@@ -14,7 +14,7 @@ from cabinet.store.sessions import Counter
 
 log = logging.getLogger(__name__)
 
-BEHIND_NS = 10_000_000_000  # events this late will not come: the database is older than the guard
+MAX_BEHIND_NS = 10_000_000_000  # events this late will not come: the database is older than the guard
 
 
 class GuardEventHandler:
@@ -84,15 +84,16 @@ class GuardEventHandler:
         context.changes.show(CABINET, (cabinet, context.accepting(), len(context.sessions)))
 
     def up_to_date(self) -> bool:
-        """Return whether every event counted in the last snapshot was taken in, or is overdue (`BEHIND_NS`). Only then
-        does an idle outlet mean that its session was not ended.
+        """Return whether every event counted in the last snapshot was taken in, or is overdue (`MAX_BEHIND_NS`).
+
+        Only then does an idle outlet mean that its session was not ended.
         """
         guard_state = self._context.guard_state
         if guard_state.snapshot is None:
             return False
         if guard_state.behind_since_ns is None:
             return True
-        return self._context.clock.monotonic_ns() - guard_state.behind_since_ns > BEHIND_NS
+        return self._context.clock.monotonic_ns() - guard_state.behind_since_ns > MAX_BEHIND_NS
 
     def _meter(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> None:
         if state.session_id != session.session_id:

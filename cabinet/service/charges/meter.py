@@ -6,8 +6,7 @@ closed: the running cost on a resident's page is the cost of ending now.
 
 from dataclasses import dataclass, field
 
-from cabinet.billing import tariff as billing
-from cabinet.billing.tariff import Slice, Tariff, Use
+from cabinet.billing.tariff import SECONDS_AN_HOUR, Slice, Tariff, Use, add_slice, period_of
 from cabinet.clock import NS
 from cabinet.model import MeterCount
 from cabinet.service.charges.pricing import SiteTime
@@ -83,13 +82,13 @@ class SessionMeter:
         """Book the use since the last slice."""
         piece = self._open_slice()
         if piece.charging_ms:
-            self.mean_power_w = piece.energy_mwh * billing.SECONDS_AN_HOUR // piece.charging_ms
-        self.used = billing.add_slice(self.tariff, self.used, piece)
+            self.mean_power_w = piece.energy_mwh * SECONDS_AN_HOUR // piece.charging_ms
+        self.used = add_slice(self.tariff, self.used, piece)
         self.booked, self.booked_at = self.seen, self.seen_at
 
     def live_use(self) -> Use:
         """Return the use up to the latest count."""
-        return billing.add_slice(self.tariff, self.used, self._open_slice())
+        return add_slice(self.tariff, self.used, self._open_slice())
 
     def _open_slice(self) -> Slice:
         return Slice(
@@ -114,4 +113,4 @@ class SessionMeter:
         if not (at.trusted and self.seen_at.trusted):
             return False
         now, then = self.site_time.minute(at.wall), self.site_time.minute(self.seen_at.wall)
-        return billing.period_of(self.tariff, (now, now)) != billing.period_of(self.tariff, (then, then))
+        return period_of(self.tariff, (now, now)) != period_of(self.tariff, (then, then))

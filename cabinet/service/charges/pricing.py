@@ -1,13 +1,27 @@
-"""Pricing: the posted prices, a session's price lines from its use, and the guard's limits from its hold."""
+"""Prices in the service: the posted prices, a session's price lines and hold, and the guard's limits from its hold.
+
+The arithmetic is in `billing.tariff`.
+"""
 
 import datetime
 import zoneinfo
 
 import msgspec
 
-from cabinet.billing import cover as covering
-from cabinet.billing import tariff as billing
-from cabinet.billing.tariff import Tariff, Use
+from cabinet.billing.cover import bound_fen, cover, package_bound_fen, package_cover
+from cabinet.billing.tariff import (
+    MINUTES_A_DAY,
+    Slice,
+    Tariff,
+    Use,
+    add_slice,
+    capped,
+    clock_text,
+    no_use,
+    price,
+    total_fen,
+    within_day,
+)
 from cabinet.clock import WallTime
 from cabinet.config import keys
 from cabinet.errors import Refused
@@ -18,8 +32,8 @@ EXAMPLE_MINUTES = 120
 EXAMPLE_POWER_W = 150
 SAMPLE_STEP_S = 60  # a sample receipt is calculated minute by minute
 
-MIN_S, MAX_S, STEP_S = 1800, 36_000, 1800
-MIN_FEN, MAX_FEN = 100, 5000
+MIN_CHARGE_S, MAX_CHARGE_S, CHARGE_STEP_S = 1800, 36_000, 1800
+MIN_AMOUNT_FEN, MAX_AMOUNT_FEN = 100, 5000
 
 MIN_EXPECTED_W = 50  # an idle charger may wake up, so its limits are not calculated for its idle power
 MARGIN_PERCENT = 125  # limits are calculated for somewhat more power than the charge draws now
@@ -37,7 +51,7 @@ class SiteTime:
     def minute(self, wall: WallTime) -> int:
         """Return local minutes as tariffs count them: the ordinal of the date × 1440 + the minute of the day."""
         local = self._local(wall)
-        return local.toordinal() * billing.MINUTES_A_DAY + local.hour * 60 + local.minute
+        return local.toordinal() * MINUTES_A_DAY + local.hour * 60 + local.minute
 
     def day_number(self, wall: WallTime) -> int:
         """Return the date's ordinal, as tariffs count days."""
@@ -83,8 +97,8 @@ def price_view(tariff: Tariff, now_minute: int, example_w: int = EXAMPLE_POWER_W
         bands=[BandPrice(band.from_w, band.to_w, band.fen_per_hour, band.package_percent) for band in tariff.bands],
         periods=[
             PeriodPrice(
-                billing.clock_text(period.start_minute),
-                billing.clock_text(period.end_minute),
+                clock_text(period.start_minute),
+                clock_text(period.end_minute),
                 period.electricity_fen,
                 period.days,
             )
@@ -92,18 +106,18 @@ def price_view(tariff: Tariff, now_minute: int, example_w: int = EXAMPLE_POWER_W
         ],
         example_minutes=EXAMPLE_MINUTES,
         example_power_w=example_w,
-        example_fen=billing.total_fen(billing.price(tariff, example_use)),
+        example_fen=total_fen(price(tariff, example_use)),
     )
 
 
 def sample_use(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:
     """Return the use of a charge at constant power from local `minute` on, booked every minute as by the service."""
-    use = billing.no_use(tariff)
+    use = no_use(tariff)
     for past_s in range(0, seconds, SAMPLE_STEP_S):
         until_s = min(past_s + SAMPLE_STEP_S, seconds)
         energy_mwh = round(watts * until_s / 3.6) - round(watts * past_s / 3.6)
         now = minute + past_s // 60
-        use = billing.add_slice(tariff, use, billing.Slice((until_s - past_s) * 1000, energy_mwh, (now, now)))
+        use = add_slice(tariff, use, Slice((until_s - past_s) * 1000, energy_mwh, (now, now)))
     return use
 
 
@@ -120,8 +134,8 @@ def price_lines(
     tripped = reason is EndReason.TRIPPED
     if tripped and tariff.tripped_charge == "nothing":
         return []
-    lines = billing.price(tariff, use, energy_only=tripped and tariff.tripped_charge == "energy")
-    return billing.capped(lines, held_fen)
+    lines = price(tariff, use, energy_only=tripped and tariff.tripped_charge == "energy")
+    return capped(lines, held_fen)
 
 
 def session_tariff(posted: Tariff, choice: StartChoice, spent_fen: int) -> Tariff:
@@ -134,7 +148,7 @@ def session_tariff(posted: Tariff, choice: StartChoice, spent_fen: int) -> Tarif
         bought = next((package for package in posted.packages if package.bought_s == choice.seconds), None)
         if bought is None:
             raise Refused("bad_choice")
-    return msgspec.structs.replace(billing.within_day(posted, spent_fen), packages=(), package=bought)
+    return msgspec.structs.replace(within_day(posted, spent_fen), packages=(), package=bought)
 
 
 def check_choice(choice: StartChoice) -> int:
@@ -144,13 +158,13 @@ def check_choice(choice: StartChoice) -> int:
     if choice.kind == "package" and choice.seconds is not None and choice.amount_fen is None:
         return choice.seconds  # `session_tariff` checks that it is sold
     if choice.kind == "hours" and choice.seconds is not None and choice.amount_fen is None:
-        if MIN_S <= choice.seconds <= MAX_S and choice.seconds % STEP_S == 0:
+        if MIN_CHARGE_S <= choice.seconds <= MAX_CHARGE_S and choice.seconds % CHARGE_STEP_S == 0:
             return choice.seconds
     elif (
         choice.kind == "amount"
         and choice.amount_fen is not None
         and choice.seconds is None
-        and MIN_FEN <= choice.amount_fen <= MAX_FEN
+        and MIN_AMOUNT_FEN <= choice.amount_fen <= MAX_AMOUNT_FEN
     ):
         return choice.amount_fen
     raise Refused("bad_choice")
@@ -163,15 +177,15 @@ def hold_fen(service: keys.ServiceSection, tariff: Tariff, choice: StartChoice, 
         least_fen = wanted_fen
     elif tariff.package is not None:
         least_fen = max(service.minimum_hold_fen, tariff.start_fee_fen + tariff.package.fen)
-        wanted_fen = max(least_fen, covering.package_bound_fen(tariff, tariff.package, max_w))
+        wanted_fen = max(least_fen, package_bound_fen(tariff, tariff.package, max_w))
     else:
         least_fen = service.minimum_hold_fen
         if choice.kind == "hours" and choice.seconds is not None:
-            wanted_fen = max(least_fen, covering.bound_fen(tariff, choice.seconds, max_w))
+            wanted_fen = max(least_fen, bound_fen(tariff, choice.seconds, max_w))
         else:
             wanted_fen = max(least_fen, service.full_hold_fen)
     hold = min(wanted_fen, balance_fen)
-    covered = covering.cover(tariff, billing.no_use(tariff), hold, max_w)
+    covered = cover(tariff, no_use(tariff), hold, max_w)
     if balance_fen < least_fen or (covered is not None and covered.charging_s == 0):
         raise Refused("no_money", balance_fen=balance_fen, needed_fen=max(least_fen, tariff.start_fee_fen + 1))
     return hold
@@ -186,10 +200,10 @@ def expected_w(mean_w: int | None, max_w: int) -> int:
 
 def limits(tariff: Tariff, use: Use, held: int, bought_s: int | None, power_w: int) -> ChargeLimits:
     """Return the guard's limits, in charging seconds and mWh since the charge began: by bought time and by money."""
-    covered = covering.cover(tariff, use, held, power_w)
+    covered = cover(tariff, use, held, power_w)
     bought_mwh = None
     if tariff.package is not None:
-        package = covering.package_cover(tariff, tariff.package, use, power_w)
+        package = package_cover(tariff, tariff.package, use, power_w)
         bought_s = use.charging_ms // 1000 + package.charging_s
         bought_mwh = use.energy_mwh + package.energy_mwh
     if covered is None:

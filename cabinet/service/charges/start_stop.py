@@ -11,8 +11,8 @@ import secrets
 import sqlite3
 
 from cabinet.billing import ledger
-from cabinet.billing import tariff as billing
 from cabinet.billing.session import SessionStep, State
+from cabinet.billing.tariff import Tariff, no_use
 from cabinet.config.keys import OutletSection
 from cabinet.errors import Refused
 from cabinet.model import EndReason
@@ -26,9 +26,9 @@ from cabinet.service.charges.rate_limit import RateLimiter
 from cabinet.service.charges.session import Session, restored
 from cabinet.service.ports import StartChoice
 from cabinet.service.tasks import Background
-from cabinet.store import people
+from cabinet.store import residents
 from cabinet.store import sessions as table
-from cabinet.store.accounts import SqliteBooks, balance_fen
+from cabinet.store.ledger_books import SqliteBooks, balance_fen
 from cabinet.store.moment import Moment
 from cabinet.store.sessions import SessionRow
 from cabinet.texts import number_format
@@ -142,7 +142,7 @@ class ChargeControl:
             state=State.AUTHORISED,
             started_unix_ms=now.unix_ms,
             started_trusted=now.trusted,
-            used=billing.no_use(tariff),
+            used=no_use(tariff),
             seen=now,
             curve_step_s=CURVE_STEP_S,
         )
@@ -221,9 +221,9 @@ def check_outlet(context: ServiceContext, outlet: OutletSection, resident_id: in
         raise Refused(state.refusal)
 
 
-def resident_who_may_start(connection: sqlite3.Connection, resident_id: int) -> people.ResidentRow:
+def resident_who_may_start(connection: sqlite3.Connection, resident_id: int) -> residents.ResidentRow:
     """Return the resident, who is signed in, not blocked and not charging. Raises Refused."""
-    resident = people.resident_by_id(connection, resident_id)
+    resident = residents.by_id(connection, resident_id)
     if resident is None:
         raise Refused("signed_out")
     if resident.blocked:
@@ -236,11 +236,11 @@ def resident_who_may_start(connection: sqlite3.Connection, resident_id: int) -> 
 def terms(
     connection: sqlite3.Connection,
     context: ServiceContext,
-    resident: people.ResidentRow,
+    resident: residents.ResidentRow,
     outlet: OutletSection,
     choice: StartChoice,
     now: Moment,
-) -> billing.Tariff:
+) -> Tariff:
     """Return the tariff that a charge starting now keeps to its end. Refuses bad_choice."""
     posted = context.tariff_catalogue.in_force(outlet.number, resident.group, now.wall)
     spent_fen = 0

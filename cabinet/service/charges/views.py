@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from cabinet.billing import tariff as billing
 from cabinet.billing.session import State
+from cabinet.billing.tariff import total_fen
 from cabinet.clock import WallTime
 from cabinet.config.keys import OutletSection
 from cabinet.model import Fault, OutletState, Quality, Reading
@@ -83,7 +83,7 @@ def running_view(context: ServiceContext, session: Session) -> SessionView:
     """Return the view of an unsettled session, as of now."""
     lines = session.lines()
     count = session.meter.seen
-    forecast = _Forecast.of(context, session, billing.total_fen(lines))
+    forecast = _Forecast.of(context, session, total_fen(lines))
     return SessionView(
         session_id=session.session_id,
         order_number=session.order_number,
@@ -99,7 +99,7 @@ def running_view(context: ServiceContext, session: Session) -> SessionView:
         energy_mwh=count.energy_mwh,
         power_mw=session.power_mw if context.guard_reachable() else None,
         lines=lines,
-        cost_fen=billing.total_fen(lines),
+        cost_fen=total_fen(lines),
         held_fen=session.held_fen,
         refund_fen=None,
         tariff_version=session.tariff.version,
@@ -181,7 +181,7 @@ def stored_view(row: SessionRow, record_hash: str | None = None) -> SessionView:
         energy_mwh=row.energy_mwh,
         power_mw=None,
         lines=lines,
-        cost_fen=billing.total_fen(lines),
+        cost_fen=total_fen(lines),
         held_fen=row.held_fen,
         refund_fen=row.refund_fen,
         tariff_version=row.tariff.version,

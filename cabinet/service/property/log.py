@@ -16,7 +16,7 @@ from cabinet.service.ports import Unclosed
 from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import RecordView, UsageSums, Verification
 from cabinet.service.tasks import Background
-from cabinet.store import month_closing, people, proof, usage
+from cabinet.store import month_closing, proof, residents, usage
 from cabinet.store import sessions as table
 from cabinet.store.database import Database
 
@@ -66,7 +66,7 @@ class UsageLog:
             if found is None:
                 raise Refused("unknown_record")
             record, body, right = found
-            resident = people.resident_by_holder(connection, record.holder) if actor.may("money") else None
+            resident = residents.by_holder(connection, record.holder) if actor.may("money") else None
             curve = table.curve(connection, record.session_id)
             last = usage.last_number(connection)
             return RecordView(record, body, right, last, None if resident is None else resident.id, curve)
@@ -77,11 +77,11 @@ class UsageLog:
         actor.require("money")
 
         def look(connection: sqlite3.Connection) -> str:
-            by_card = people.resident_by_card(connection, card)
-            row = by_card if resident_id is None else people.resident_by_id(connection, resident_id)
-            if row is None or people.is_erased(row):
+            by_card = residents.by_card(connection, card)
+            row = by_card if resident_id is None else residents.by_id(connection, resident_id)
+            if row is None or residents.is_erased(row):
                 raise Refused("unknown_resident")
-            return people.holder_of(connection, row.id)
+            return residents.holder_of(connection, row.id)
 
         return await self._context.storage.read(look)
 

@@ -8,14 +8,14 @@ from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
-from cabinet.pins import random_pin
+from cabinet.pin_codes import random_pin
 from cabinet.records import Actor
 from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import PropertyResidentView, PropertyWalletLine, ResidentPage
-from cabinet.store import accounts, people, residents, sessions
-from cabinet.store.accounts import SqliteBooks, balance_fen
+from cabinet.store import ledger_books, residents, sessions
+from cabinet.store.ledger_books import SqliteBooks, balance_fen
 from cabinet.store.residents import ListRow
 from cabinet.texts import number_format
 
@@ -42,7 +42,7 @@ class Residents:
 
         def look(connection: sqlite3.Connection) -> list[ListRow]:
             after = "" if after_id is None else residents.card_before(connection, after_id)
-            return residents.found(connection, words, after, most)
+            return residents.search(connection, words, after, most)
 
         return [_view(row, unmasked=False) for row in await self._context.storage.read(look)]
 
@@ -102,7 +102,7 @@ class Residents:
             row = _known(connection, resident_id)
             if row.blocked == blocked:
                 return None, None
-            people.set_blocked(connection, resident_id, blocked)
+            residents.set_blocked(connection, resident_id, blocked)
             return None, Note("resident_block" if blocked else "resident_unblock", resident_id)
 
         await self._audited.do(actor, "money", work)
@@ -114,7 +114,7 @@ class Residents:
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note]:
             _known(connection, resident_id)
-            people.set_pin(connection, resident_id, pin_hash)
+            residents.set_pin(connection, resident_id, pin_hash)
             return None, Note("resident_pin", resident_id)
 
         await self._audited.do(actor, "money", work)
@@ -128,14 +128,14 @@ class Residents:
             if balance_fen(connection, ledger.wallet(resident_id)) or row.held_fen:
                 raise Refused("money_left")
             connection.execute("PRAGMA secure_delete = ON")
-            people.erase(connection, resident_id)
+            residents.erase(connection, resident_id)
             return None, Note("resident_erase", resident_id)
 
         await self._audited.do(actor, "residents", work)
 
 
 def _known(connection: sqlite3.Connection, resident_id: int) -> ListRow:
-    row = residents.by_id(connection, resident_id)
+    row = residents.list_row(connection, resident_id)
     if row is None:
         raise Refused("unknown_resident")
     return row
@@ -157,7 +157,7 @@ def _view(row: ListRow, unmasked: bool) -> PropertyResidentView:
 
 def _wallet_lines(connection: sqlite3.Connection, resident_id: int, wall: WallTime) -> list[PropertyWalletLine]:
     """Return every movement of the wallet, newest first, with the balance after it."""
-    entries = list(accounts.entries(connection, ledger.wallet(resident_id)))
+    entries = list(ledger_books.entries(connection, ledger.wallet(resident_id)))
     undone = {entry.key.removeprefix(UNDO) for entry in entries if entry.kind == ledger.UNDONE}
     lines, balance = [], 0
     for entry in entries:

@@ -10,7 +10,7 @@ from cabinet.service.accounts.sign_in import Authenticator, use_second_factor
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import SecondFactorView
-from cabinet.store import people, second_factors
+from cabinet.store import second_factors, staff
 
 
 class SecondFactor:
@@ -58,7 +58,7 @@ class SecondFactor:
 
     async def switch_off(self, actor: Actor, proof: str) -> None:
         staff_id, now_s = actor.staff.staff_id, self._now_s()
-        row = await self._context.storage.read(lambda c: people.staff_by_id(c, staff_id))
+        row = await self._context.storage.read(lambda c: staff.by_id(c, staff_id))
         if row is None:
             raise Refused("signed_out")
 
@@ -76,7 +76,7 @@ class SecondFactor:
             raise Refused("not_allowed")  # the own login only with a proof: the page may be open and unattended
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note | None]:
-            row = people.staff_by_id(connection, staff_id)
+            row = staff.by_id(connection, staff_id)
             if row is None:
                 raise Refused("unknown_staff")
             return None, _off(connection, row)
@@ -87,7 +87,7 @@ class SecondFactor:
         return self._context.clock.wall().unix_ms // 1000
 
 
-def _off(connection: sqlite3.Connection, row: people.StaffRow) -> Note | None:
+def _off(connection: sqlite3.Connection, row: staff.StaffRow) -> Note | None:
     """Switch it off; return no note if it was off already."""
     was_on = second_factors.is_on(connection, row.id)
     second_factors.remove(connection, row.id)

@@ -11,7 +11,7 @@ from cabinet.service.accounts import admin
 from cabinet.service.accounts.sign_in import Authenticator, hash_secret
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.property.acting import AuditedActions, Note
-from cabinet.store import people, second_factors
+from cabinet.store import second_factors, staff
 
 
 class StaffAccounts:
@@ -24,7 +24,7 @@ class StaffAccounts:
 
     async def actor(self, token: str, address: str, active: bool = True) -> Actor:
         staff_id = await self._authenticator.who("staff", token, active)
-        row = await self._context.storage.read(lambda c: people.staff_by_id(c, staff_id))
+        row = await self._context.storage.read(lambda c: staff.by_id(c, staff_id))
         if row is None:
             raise Refused("signed_out")
         return Actor(_view(row), address)
@@ -32,7 +32,7 @@ class StaffAccounts:
     async def everybody(self) -> list[StaffView]:
         def work(connection: sqlite3.Connection) -> list[StaffView]:
             with_one = second_factors.enabled_staff_ids(connection)
-            return [_view(row, row.id in with_one) for row in people.staff(connection)]
+            return [_view(row, row.id in with_one) for row in staff.all_staff(connection)]
 
         return await self._context.storage.read(work)
 
@@ -45,9 +45,9 @@ class StaffAccounts:
         now_ms = self._context.clock.wall().unix_ms
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note]:
-            if people.staff_by_name(connection, name) is not None:
+            if staff.by_name(connection, name) is not None:
                 raise Refused("name_taken")
-            people.add_staff(connection, name, password_hash, now_ms, role)
+            staff.add(connection, name, password_hash, now_ms, role)
             return None, Note("staff_add", subject=name, detail=role)
 
         await self._audited.do(actor, "staff", work)
@@ -60,7 +60,7 @@ class StaffAccounts:
                 return None, None
             if role != "operator":
                 _keep_an_operator(connection, row)
-            people.set_staff_role(connection, staff_id, role)
+            staff.set_role(connection, staff_id, role)
             return None, Note("staff_role", subject=row.name, detail=f"{row.role} → {role}")
 
         await self._audited.do(actor, "staff", work)
@@ -71,7 +71,7 @@ class StaffAccounts:
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note]:
             row = _known(connection, staff_id)
-            people.set_staff_password(connection, staff_id, password_hash)
+            staff.set_password(connection, staff_id, password_hash)
             return None, Note("staff_password", subject=row.name)
 
         await self._audited.do(actor, "staff", work)
@@ -81,24 +81,24 @@ class StaffAccounts:
         def work(connection: sqlite3.Connection) -> tuple[None, Note]:
             row = _known(connection, staff_id)
             _keep_an_operator(connection, row)
-            people.remove_staff(connection, row.name)
+            staff.remove(connection, row.name)
             return None, Note("staff_remove", subject=row.name)
 
         await self._audited.do(actor, "staff", work)
 
 
-def _known(connection: sqlite3.Connection, staff_id: int) -> people.StaffRow:
-    row = people.staff_by_id(connection, staff_id)
+def _known(connection: sqlite3.Connection, staff_id: int) -> staff.StaffRow:
+    row = staff.by_id(connection, staff_id)
     if row is None:
         raise Refused("unknown_staff")
     return row
 
 
-def _keep_an_operator(connection: sqlite3.Connection, leaving: people.StaffRow) -> None:
+def _keep_an_operator(connection: sqlite3.Connection, leaving: staff.StaffRow) -> None:
     """Refuse last_operator: if there were none, only the command line could add one."""
-    if not any(row.role == "operator" and row.id != leaving.id for row in people.staff(connection)):
+    if not any(row.role == "operator" and row.id != leaving.id for row in staff.all_staff(connection)):
         raise Refused("last_operator")
 
 
-def _view(row: people.StaffRow, second_factor: bool = False) -> StaffView:
+def _view(row: staff.StaffRow, second_factor: bool = False) -> StaffView:
     return StaffView(row.id, row.name, row.role, second_factor)

@@ -4,9 +4,9 @@ import asyncio
 import datetime
 from pathlib import Path
 
-from cabinet.billing import tariff as billing
 from cabinet.billing import tariff_files
 from cabinet.billing.posted import ALWAYS, PostedTariff
+from cabinet.billing.tariff import MINUTES_A_DAY, parts_fen
 from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.records import Actor
 from cabinet.service.charges import pricing
@@ -15,8 +15,8 @@ from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import Receipt, SampleCharge, TariffPreview, TariffView
 
 MAX_CHARS = 32_000
-MAX_S = 48 * 3600
-MAX_W = 3500
+MAX_EXAMPLE_S = 48 * 3600
+MAX_EXAMPLE_W = 3500
 UPLOADED = "tariff"  # in place of a file's name in messages
 
 
@@ -91,12 +91,12 @@ class Tariffs:
         return posted
 
     def _receipt(self, posted: PostedTariff, charge: SampleCharge) -> Receipt:
-        if not (0 < charge.seconds <= MAX_S and 0 < charge.power_w <= MAX_W):
+        if not (0 < charge.seconds <= MAX_EXAMPLE_S and 0 < charge.power_w <= MAX_EXAMPLE_W):
             raise Refused("bad_choice")
-        minute = charge.day.toordinal() * billing.MINUTES_A_DAY + charge.minute
+        minute = charge.day.toordinal() * MINUTES_A_DAY + charge.minute
         use = pricing.sample_use(posted.tariff, charge.seconds, charge.power_w, minute)
         lines = pricing.price_lines(posted.tariff, use, 1 << 40, None)
-        return Receipt(lines, *billing.parts_fen(lines), posted.tariff.version)
+        return Receipt(lines, *parts_fen(lines), posted.tariff.version)
 
     def _view(self, posted: PostedTariff, today: int) -> TariffView:
         text = ""

@@ -12,7 +12,7 @@ from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import SCOPES
 from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import TokenView
-from cabinet.store import people
+from cabinet.store import tokens
 
 DAY_MS = 86_400_000
 
@@ -27,7 +27,7 @@ class Tokens:
     async def all(self, actor: Actor) -> list[TokenView]:
         actor.require("tokens")
         now = self._context.clock.wall()
-        rows = await self._context.storage.read(people.tokens)
+        rows = await self._context.storage.read(tokens.api_tokens)
         return [
             TokenView(
                 row.name,
@@ -50,9 +50,9 @@ class Tokens:
         now_ms = self._context.clock.wall().unix_ms
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note]:
-            if people.token_by_name(connection, name) is not None:
+            if tokens.token_by_name(connection, name) is not None:
                 raise Refused("name_taken")
-            people.add_token(connection, name, scopes, token, now_ms, now_ms + days * DAY_MS)
+            tokens.add_token(connection, name, scopes, token, now_ms, now_ms + days * DAY_MS)
             return None, Note("token_add", subject=name, detail=f"{' '.join(scopes)} {days}")
 
         await self._audited.do(actor, "tokens", work)
@@ -60,8 +60,8 @@ class Tokens:
 
     async def revoke(self, actor: Actor, name: str) -> None:
         def work(connection: sqlite3.Connection) -> tuple[None, Note | None]:
-            found = people.token_by_name(connection, name)
-            removed = found is not None and people.remove_token(connection, found.name)
+            found = tokens.token_by_name(connection, name)
+            removed = found is not None and tokens.remove_token(connection, found.name)
             return None, Note("token_revoke", subject=name) if removed else None
 
         await self._audited.do(actor, "tokens", work)

@@ -87,7 +87,7 @@ class StewardRequests:
             busy = False
         if not busy:
             self._reboot_waits = False
-            log.warning("nobody charges any more: rebooting")
+            log.warning("no charge is running any more: rebooting")
             failed = self.answer(Reboot())
             if isinstance(failed, Failed):
                 log.error("%s", failed.text)

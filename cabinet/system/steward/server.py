@@ -16,7 +16,7 @@ from cabinet.system.steward.requests import StewardRequests
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 64
-PATIENCE_S = 2.0  # a silent client blocks the others no longer than this
+MAX_SILENCE_S = 2.0  # a silent client blocks the others no longer than this
 
 
 class Server:
@@ -98,7 +98,7 @@ class Server:
         """Return the answer; None if an inspection begins, which has its own."""
         uid = peer_uid(client)
         known = uid in self._uids
-        client.settimeout(PATIENCE_S)
+        client.settimeout(MAX_SILENCE_S)
         if not known:
             client.shutdown(socket.SHUT_RD)  # do not wait for data it has not sent: the console comes next
         frame = client.recv(protocol.MAX_FRAME)  # always read: if it is left unread, the answer is lost

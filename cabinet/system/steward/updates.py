@@ -35,7 +35,7 @@ MAX_ENTRIES = 5000  # read of its folder
 MAX_NAME = 120  # characters
 MAX_CHANGED = 10  # files reported; one of them is enough to block an update
 SLICE_NS = 400_000_000  # between two reports of progress: other clients wait meanwhile
-WITHIN_NS = 240 * NS  # the whole inspection: less than the lifetime of an unused login
+MAX_INSPECTION_NS = 240 * NS  # the whole inspection: less than the lifetime of an unused login
 
 
 class InspectionContext(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ def inspect_in_slices(context: InspectionContext) -> Iterator[InspectionItem]:
 
 def inspect_updates(context: InspectionContext) -> Generator[InspectionItem, None, None]:
     """Yield the installed version, then each stick and its bundles. If closed early, unmount the stick in use."""
-    until_ns = context.clock.monotonic_ns() + WITHIN_NS
+    until_ns = context.clock.monotonic_ns() + MAX_INSPECTION_NS
     surveyed, keys = yield from _surveyed(context, until_ns)
     yield surveyed
     here = None if surveyed.computer is None else surveyed.computer.version

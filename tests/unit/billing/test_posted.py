@@ -1,4 +1,4 @@
-"""Which of several tariffs a charge has, and which tariffs cannot stand beside each other."""
+"""Choice of the tariff of a charge, and tariffs that contradict each other."""
 
 import pytest
 from hypothesis import given

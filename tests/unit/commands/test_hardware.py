@@ -1,4 +1,4 @@
-"""Where bus and pins come from: lgpio is imported where it can be, and leaves nothing behind."""
+"""Source of bus and pins: lgpio is imported if it is installed, and leaves nothing behind."""
 
 import os
 import sys

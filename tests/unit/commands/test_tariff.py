@@ -26,7 +26,7 @@ EXAMPLES = [
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """With the documents' files and a configuration in it; the present folder."""
+    """The present folder, with the documents' files and a configuration in it."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")

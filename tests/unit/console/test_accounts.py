@@ -147,7 +147,7 @@ def full_disk(monkeypatch):
     def refuse(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    return lambda: monkeypatch.setattr("cabinet.console.accounts.os.open", refuse)
+    return lambda: monkeypatch.setattr("cabinet.system.atomic_file.os.open", refuse)
 
 
 def test_login_works_when_the_disk_takes_nothing(staff, full_disk, caplog):

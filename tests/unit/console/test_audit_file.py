@@ -9,7 +9,7 @@ import pytest
 from cabinet.clock import ManualClock
 from cabinet.console.audit_file import MAX_FILE, AuditFile
 from cabinet.errors import Refused
-from cabinet.link.records import MAX_ENTRIES, ConsoleAuditEntry
+from cabinet.link.service_protocol import MAX_ENTRIES, ConsoleAuditEntry
 
 
 class Store:

@@ -83,8 +83,11 @@ def read_line(descriptor: int) -> str:
 
 
 def test_process_from_first_start_to_sigterm(config):
-    """First PIN on the installer's screen and good, terminal found through its link, guard absent said, tidy at the
-    end, and every command in the audit log that waits for a service."""
+    """The first PIN on the installer's screen works, and the terminal is found through its link.
+
+    The absent guard is reported, files are removed at the end, and every command is in the audit log that waits for a
+    service.
+    """
     link = console_terminal(config.parent / "run")
     link.parent.mkdir()
     link.symlink_to("/nowhere")  # as a killed process leaves it

@@ -27,7 +27,7 @@ class Fitter:
         self.warmed: int | None = None
 
     def work(self, text: str, steps: int = 200) -> str:
-        """Until the report is signed, or the console asks nothing any more."""
+        """Continue until the report is signed, or the console asks no more questions."""
         for _ in range(steps):
             if not self.asked():
                 return text

@@ -1,4 +1,4 @@
-"""What each step of commissioning asks for, and what it concludes from what was seen. No guard, no terminal."""
+"""Requests and conclusions of each step of commissioning. No guard, no terminal."""
 
 import inspect
 import re

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from cabinet.console.terminal.session import QUERY_DEVICE, QUERY_SIZE
-from cabinet.link.protocol import ClearLatch, Open
+from cabinet.link.guard_protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
 from cabinet_testing.console_line import IT_IS_A_TERMINAL, LOGIN, OF_24_BY_80, ConsoleLine
 from cabinet_testing.console_snapshots import CHARGING, CONFIG, SHORTED, outlet, snapshot
@@ -18,7 +18,7 @@ QUICK = 20_000  # random bytes in a quick test; the campaign sends a million
 
 
 def seen(shown: str) -> str:
-    """Without what moves a cursor or colours."""
+    """Return the text without cursor movements and colours."""
     return re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])", "", shown)
 
 
@@ -242,7 +242,7 @@ def test_watch_goes_on_while_the_guard_is_away(line):
 def test_watch_left_alone_ends_with_the_login(line):
     line.type(LOGIN)
     line.type(b"watch\r")
-    assert "nobody typed anything" in line.tick(CONFIG.console.idle_logout_s + 1)
+    assert "no input for too long" in line.tick(CONFIG.console.idle_logout_s + 1)
     line.type(b"off 3\r")
     assert line.guard.asked == []
 

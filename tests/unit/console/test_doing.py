@@ -1,4 +1,4 @@
-"""What a technician does at the console, against the real guard over the simulated cabinet."""
+"""Commands of a technician at the console, against the real guard over the simulated cabinet."""
 
 import datetime
 import inspect
@@ -16,7 +16,7 @@ from cabinet.console.commands.running_test import job_text, progress
 from cabinet.console.wording import wording
 from cabinet.errors import Refused
 from cabinet.guard.state_files import StateWriter
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.maintenance import PPB, UNITY_PPM, Attribution, Gains, Job, JobKind, JobState
 from cabinet.model import EndReason, Fault, Phase
 from cabinet_testing.console_harness import ConsoleHarness

@@ -80,7 +80,7 @@ def test_idle_logout_shows_on_the_terminal_and_drops_the_half_typed_line(convers
     conversation.take(LOGIN + b"off ")
     assert conversation.tick() == b""
     clock.advance_ns(int(CONFIG.console.idle_logout_s * NS))
-    assert conversation.tick().decode().startswith("\r\nLogged out: nobody typed anything.\r\n")
+    assert conversation.tick().decode().startswith("\r\nLogged out: no input for too long.\r\n")
     conversation.take(b"5\r")
     assert guard.asked == []
 
@@ -171,7 +171,7 @@ def test_nobody_at_the_other_end_is_no_error(conversation, caplog):
 
 
 class TalkingPort(FakePort):
-    """Somebody types `interrupting` while a text is being sent."""
+    """A port at which a person types `interrupting` while a text is being sent."""
 
     def __init__(self, interrupting: bytes, *chunks: bytes) -> None:
         super().__init__(*chunks)
@@ -213,7 +213,7 @@ def test_control_c_typed_before_the_question_is_shown_answers_no(conversation, g
 
 
 class ModemLine:
-    """As much of `serial.Serial` as `CarrierDetectPort` uses; `cd` is the carrier."""
+    """The part of `serial.Serial` that `CarrierDetectPort` uses; `cd` is the carrier."""
 
     def __init__(self, *carrier: bool | None) -> None:
         self._carrier = list(carrier)
@@ -292,7 +292,7 @@ def test_cable_carries_every_byte_both_ways(cable):
 
 
 def test_more_than_the_terminal_takes_at_once_arrives_whole(cable):
-    """Nothing is dropped where the person's terminal is slower than the console."""
+    """All bytes arrive if the person's terminal is slower than the console."""
     terminal = os.open(cable.terminal, os.O_RDWR | os.O_NOCTTY)
     port = open_port(cable.device(WITHIN_S), 115_200)
     sent = b"".join(b"%06d\r\n" % number for number in range(20_000)) + b"!"

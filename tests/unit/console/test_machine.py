@@ -129,9 +129,9 @@ def test_backup_goes_to_the_drive_or_says_why_not(tech, steward):
 def test_reboot_is_refused_waits_or_is_forced(sim, tech, steward):
     charge(sim)
     assert "only force ends that" in tech.say("reboot")
-    assert "once nobody charges" in tech.say("reboot wait")
+    assert "when no charge is running" in tech.say("reboot wait")
     tech.say("yes")
-    assert "does not come" in tech.say("reboot cancel")
+    assert "is cancelled" in tech.say("reboot cancel")
     assert "CHARGES ARE INTERRUPTED" in tech.say("reboot force")
     tech.say("yes")
     assert steward.asked == [Reboot(wait=True), CancelReboot(), Reboot()]

@@ -7,7 +7,7 @@ from cabinet.console.terminal.serial_port import open_port
 
 
 def tree(root, active="tty0", unit=None, process=None):
-    """What of /sys, /run and /proc is looked at."""
+    """Make the files of /sys, /run and /proc that are read."""
     (root / "sys/class/tty/console").mkdir(parents=True)
     (root / "sys/class/tty/console/active").write_text(f"{active}\n")
     (root / "run/systemd/units").mkdir(parents=True)

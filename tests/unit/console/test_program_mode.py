@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from cabinet.link.protocol import ClearLatch
+from cabinet.link.guard_protocol import ClearLatch
 from cabinet.model import Fault
 from cabinet_testing.console_line import LOGIN
 from cabinet_testing.console_snapshots import outlet, snapshot

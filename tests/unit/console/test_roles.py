@@ -11,7 +11,7 @@ from cabinet.console import registry
 from cabinet.console.accounts import Level
 from cabinet.console.audit_file import AuditFile
 from cabinet.console.commands import session
-from cabinet.link.records import ConsoleAuditEntry
+from cabinet.link.service_protocol import ConsoleAuditEntry
 from cabinet.model import Fault, Phase
 from cabinet_testing.console_harness import ACCOUNTS, ConsoleHarness
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
@@ -77,7 +77,7 @@ class RoleHarness:
         return self.sim.world.journal.last_seq
 
     def standing(self) -> object:
-        """What staff could have changed."""
+        """Return everything that staff could have changed."""
         pages = self.sim.guard.maintenance_state().outlets
         states = [(s.closed, s.session_id, s.fault, s.latched, s.note) for s in self.sim.guard.snapshot().outlets]
         return states, pages, self.sim.guard.snapshot().contactor_closed, self.sim.guard.maintenance_state().job

@@ -1,4 +1,4 @@
-"""What the console shows: whole screens, in both languages, on 80 columns."""
+"""Whole screens of the console, in both languages, on 80 columns."""
 
 import msgspec
 import pytest

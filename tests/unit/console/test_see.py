@@ -1,4 +1,4 @@
-"""What the commands of `see` show where something is missing, and what a program gets."""
+"""Commands of `see` if something is missing, and their data for programs."""
 
 import re
 
@@ -15,7 +15,7 @@ from cabinet.console.commands.margins import nearness
 from cabinet.console.registry import COMMANDS
 from cabinet.console.shell import Shell
 from cabinet.console.terminal.columns import cut, fold, table, width
-from cabinet.link.records import AuditAnswer, AuditLine, DayEnergy, Energy
+from cabinet.link.service_protocol import AuditAnswer, AuditLine, DayEnergy, Energy
 from cabinet.model import Event, EventKind, Fault, Quality, Reading
 from cabinet_testing.console_snapshots import (
     BUS,

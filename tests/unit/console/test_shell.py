@@ -13,7 +13,7 @@ from cabinet.console.reply import Reply
 from cabinet.console.shell import ANSWER_WITHIN_S
 from cabinet.console.terminal.columns import width
 from cabinet.errors import Refused
-from cabinet.link.protocol import ClearLatch, Open
+from cabinet.link.guard_protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
 from cabinet_testing.console_harness import ACCOUNTS
 from cabinet_testing.console_snapshots import CONFIG, SHORTED, FakeGuardClient, snapshot
@@ -89,7 +89,7 @@ def test_idle_login_ends_by_itself_and_typing_keeps_it(terminal):
     terminal.clock.advance_ns(idle_ns - 1)
     assert terminal.shell.tick() is None
     terminal.clock.advance_ns(1)
-    assert terminal.show(terminal.shell.tick()) == "Logged out: nobody typed anything."
+    assert terminal.show(terminal.shell.tick()) == "Logged out: no input for too long."
     assert not terminal.shell.logged_in
     assert terminal.shell.tick() is None
 

@@ -134,13 +134,13 @@ def test_status_and_notices_tell_of_somebody_who_guesses_at_pins(terminal):
     terminal.say("notices on")
     assert "guesses" not in terminal.say("status")
     terminal.attacker = "203.0.113.9"
-    assert "Somebody guesses at PINs or passwords, last from 203.0.113.9" in terminal.say("status")
+    assert "Many wrong PINs or passwords, last from 203.0.113.9" in terminal.say("status")
     before = WatchedState(None, None)
     assert changes(before, WatchedState(None, None, "203.0.113.9")) == [Notice("attack", address="203.0.113.9")]
     assert changes(WatchedState(None, None, "203.0.113.9"), before) == []
     words = Texts("console", "en", "console_see")
     said = notice_text(Notice("attack", address="203.0.113.9"), words)
-    assert said == "* Somebody guesses at PINs or passwords, from 203.0.113.9: sign-ins are locked."
+    assert said == "* Many wrong PINs or passwords, from 203.0.113.9: sign-ins are locked."
 
 
 def test_own_pin_is_changed_when_typed_twice(terminal):

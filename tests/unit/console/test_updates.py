@@ -9,7 +9,7 @@ from cabinet.console.audit_file import AuditFile
 from cabinet.console.commands.updates import PROGRAM_WITHIN_S
 from cabinet.console.terminal.columns import COLUMNS, width
 from cabinet.errors import CabinetError, Refused
-from cabinet.link.records import ConsoleAuditEntry, SessionLine, Sessions
+from cabinet.link.service_protocol import ConsoleAuditEntry, SessionLine, Sessions
 from cabinet.model import Phase as OutletPhase
 from cabinet.system.steward.protocol import (
     BundleFound,
@@ -130,7 +130,7 @@ def test_trial_under_way_is_told_with_its_end_and_stands_against_another(sim, tm
     assert f"Now: version {cabinet.__version__} is on trial" in text
     assert "for another 125 s; leave the computer on" in text
     assert "wait until it is over" in text
-    assert "nothing stands against" not in text
+    assert "no objection" not in text
 
 
 def test_other_version_on_the_disk_than_runs_is_told(sim, tmp_path):
@@ -160,7 +160,7 @@ def test_bundle_that_may_be_installed_ends_with_the_command_for_it(sim, tmp_path
         "cabinet-0.2.0-arm64.bundle",
         "  version 0.2.0, newer, signed by maker",
         "  for arm64, Python 3.11: fits this computer; 48.0 MiB",
-        "  nothing stands against installing it now",
+        "  no objection to installing it now",
         "  to install it, in a shell of the computer:",
         f"  {INSTALL} /media/stick/cabinet-0.2.0-arm64.bundle",
     ]
@@ -221,7 +221,7 @@ def test_signed_bundle_whose_package_is_not_whole_has_no_command(sim, tmp_path, 
     text = said(sim, tmp_path, QUIET, STICK, msgspec.structs.replace(BUNDLE, wrong=wrong))
     assert "version 0.2.0, newer, signed by maker" in text
     assert INSTALL not in text
-    assert "nothing stands against" not in text
+    assert "no objection" not in text
 
 
 def test_stick_that_was_mounted_to_look_has_to_be_mounted_for_the_command(sim, tmp_path):
@@ -305,7 +305,7 @@ def test_key_ends_the_look_and_the_stick_is_let_go(sim, tmp_path):
     assert tech.begin("update check").live_s is not None
     tech.wait(1)
     tech.shell.tick()
-    assert "The look is over before its end" in tech.shell.line("").text
+    assert "Inspection stopped early" in tech.shell.line("").text
     assert (steward.begun, steward.ended) == (1, 1)
 
 

@@ -24,7 +24,7 @@ def plan(name: str, code: str, ready_within_s: float = 20, stop_within_s: float 
 
 
 class Told:
-    """What was said, and a way to wait for a line."""
+    """The printed lines, and a way to wait for one."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

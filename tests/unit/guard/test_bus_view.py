@@ -1,4 +1,4 @@
-"""What the guard tells of its bus: registers as read, failures counted, chips found that nobody expects."""
+"""The guard's report on its bus: registers as read, failures counted, unexpected chips found."""
 
 import errno
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from cabinet.clock import MS, NS
 from cabinet.guard.probe import Prober, ProbeTarget, probe_targets
 from cabinet.hardware.bus import Muxes
-from cabinet.link import protocol
+from cabinet.link import guard_protocol
 from cabinet_testing.sim_cabinet import SimCabinet
 
 
@@ -18,7 +18,7 @@ def sim(tmp_path):
     return SimCabinet(tmp_path, noise=False)
 
 
-def segment_of(sim: SimCabinet, outlet: int) -> protocol.SegmentView:
+def segment_of(sim: SimCabinet, outlet: int) -> guard_protocol.SegmentView:
     return next(s for s in sim.guard.bus_view().segments if outlet in s.inputs.values())
 
 

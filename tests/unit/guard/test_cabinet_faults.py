@@ -5,7 +5,7 @@ import pytest
 from cabinet.clock import MS, NS
 from cabinet.errors import ChipReset
 from cabinet.guard.cabinet import SLOW_STEP_NS
-from cabinet.link.protocol import Done, Refusal
+from cabinet.link.guard_protocol import Done, Refusal
 from cabinet.model import CABINET, EventKind, Fault, Phase
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
@@ -37,7 +37,7 @@ def all_dead(sim: SimCabinet) -> bool:
 
 
 class TestCabinet:
-    """What endangers all: contactor and relays open, latched, and staff clear it as outlet 0."""
+    """Faults of the whole cabinet: contactor and relays open, latched, and staff clear them as outlet 0."""
 
     @pytest.mark.parametrize(
         ("kind", "params", "fault", "within_s", "siren"),

@@ -1,4 +1,4 @@
-"""Which currents a relay may break by itself."""
+"""Currents that a relay may break by itself."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.guard.contactor_break import ContactorBreak
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import EndReason, EventKind, Fault, Trip
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_charges import charging

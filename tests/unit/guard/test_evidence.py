@@ -6,7 +6,7 @@ import random
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import EventKind, Fault, Trip
 from cabinet.sim.chips.ade7953_registers import OVERCURRENT
 from cabinet_testing.sim_cabinet import SimCabinet
@@ -30,7 +30,7 @@ def last_trip(sim: SimCabinet, outlet: int) -> tuple[Fault | None, bool]:
 
 
 def contactor_comes_first(sim: SimCabinet, since: int, *outlets: int) -> bool:
-    """Whether the contactor was open before the relay of each was told to open, and none has welded."""
+    """Return whether the contactor was open before each relay was commanded to open, and none has welded."""
     done = happened(sim, since)
     assert all(("welded", outlet) not in done for outlet in outlets)
     return all(done.index(("contactor_opened", None)) < done.index(("coil_off", outlet)) for outlet in outlets)
@@ -83,7 +83,7 @@ def test_inrush_behind_a_frozen_peak_register_is_no_short(sim):
 
 
 def test_spikes_on_an_alert_line_are_no_evidence(sim):
-    """What the chip does not confirm, and what is gone when it is looked at, did not come from it."""
+    """A spike that the chip does not confirm, or that is gone when the chip is read, did not come from it."""
     charging(sim, 3)
     for spike in range(40):
         sim.world.fault(3, "alert_stuck", level="low")

@@ -6,7 +6,7 @@ import pytest
 
 from cabinet.clock import MS, NS
 from cabinet.guard.guard import CHARGE_STEP_NS
-from cabinet.link.protocol import Done, Energise, Open, Refusal
+from cabinet.link.guard_protocol import Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, EventKind, Fault, Phase, Quality
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_charges import charging, reaction_ms
@@ -21,7 +21,7 @@ def sim(tmp_path):
 
 @pytest.fixture
 def striding(tmp_path):
-    """Without the heartbeat hardware, which ticks seconds apart would let go."""
+    """A guard without heartbeat hardware, which would open at ticks seconds apart."""
     return SimCabinet(tmp_path, demo_config(NO_HEARTBEAT))
 
 
@@ -230,7 +230,7 @@ def test_late_tick_opens_everything_and_may_go_on_at_once(sim):
 
 
 def test_many_meters_that_come_back_at_once_cut_no_healthy_charge(tmp_path):
-    """On the slowest bus that may be configured, where setting a meter up takes longest."""
+    """The bus is the slowest that may be configured: setting a meter up takes longest."""
     sim = SimCabinet(tmp_path, demo_config({"contactor_pin = 17\n": "contactor_pin = 17\nbus_speed_hz = 100000\n"}))
     charging(sim, 1)
     for outlet in (3, 5, 7, 9):

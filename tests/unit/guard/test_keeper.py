@@ -31,7 +31,7 @@ def test_bus_that_hangs_does_not_hold_the_keeper(keeper, monkeypatch):
         os.close(reader)
         signal.pause()
 
-    monkeypatch.setattr(keeping, "OPENER_NS", 50 * MS)
+    monkeypatch.setattr(keeping, "MAX_OPENING_NS", 50 * MS)
     monkeypatch.setattr(keeper, "_open_here", hang)
     assert not keeper._open_all()
     os.close(writer)
@@ -59,7 +59,7 @@ def test_keeper_knows_whether_everything_was_opened(keeper, monkeypatch, opened)
 
 
 def test_hands_left_behind_are_not_kept_as_zombies(keeper, monkeypatch):
-    monkeypatch.setattr(keeping, "OPENER_NS", 20 * MS)
+    monkeypatch.setattr(keeping, "MAX_OPENING_NS", 20 * MS)
     monkeypatch.setattr(keeper, "_open_here", signal.pause)
     for _ in range(3):
         assert not keeper._open_all()

@@ -8,7 +8,7 @@ import pytest
 from cabinet.clock import MS, NS
 from cabinet.guard.counters import Counters
 from cabinet.guard.maintenance_file import UNREADABLE_NOTE
-from cabinet.link.protocol import Done, Refusal, SetContactorLockout, StartTestCharge, TakeOutOfService
+from cabinet.link.guard_protocol import Done, Refusal, SetContactorLockout, StartTestCharge, TakeOutOfService
 from cabinet.model import EventKind, Fault
 from cabinet.system.atomic_file import ReservedFile
 from cabinet_testing.sim_cabinet import SimCabinet
@@ -25,7 +25,7 @@ def sim(tmp_path):
 
 
 class Disk:
-    """Whether the state folder takes anything; the folder in memory does always."""
+    """State folder that can be made unwritable; the folder in memory always takes writes."""
 
     def __init__(self, sim: SimCabinet, monkeypatch) -> None:
         self.full = False
@@ -61,7 +61,7 @@ def short(sim: SimCabinet, outlet: int) -> None:
 
 
 def look_at_the_disk(sim: SimCabinet) -> None:
-    """As the thread does every five seconds."""
+    """Check the files, as the thread does every five seconds."""
     sim._state_writer._check_files()
 
 
@@ -84,7 +84,7 @@ def test_short_that_tripped_while_the_disk_was_full_is_not_closed_again(sim, dis
 
 
 def test_short_is_in_the_keepers_memory_whatever_the_files_take(sim, disk):
-    """As for a guard that is killed before its thread comes to any file."""
+    """The guard is killed before its thread writes any file."""
     disk.full = disk.run_full = True
     short(sim, 3)
     sim.close()

@@ -89,7 +89,7 @@ def test_event_is_followed_by_a_snapshot_at_once(collector):
 
 
 class IdleGuard(Guard):
-    """In a demonstration: idle until a command comes, here together with an alert."""
+    """A guard in a demonstration: idle until a command comes, here together with an alert."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)

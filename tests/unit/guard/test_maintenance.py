@@ -1,11 +1,11 @@
-"""What staff ask of the guard: tests, locks, wear, calibration, over the simulated cabinet under a manual clock."""
+"""Staff commands of the guard: tests, locks, wear, calibration, over the simulated cabinet under a manual clock."""
 
 import pytest
 
 from cabinet.clock import MS, NS
 from cabinet.guard.guard import CHARGE_STEP_NS
 from cabinet.guard.maintenance_file import NAME, UNREADABLE_NOTE
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     CycleRelay,
     Refusal,
     SetContactorLockout,

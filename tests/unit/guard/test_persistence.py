@@ -1,4 +1,4 @@
-"""What must outlive a guard: latches in three copies, counters in the keeper's memory."""
+"""State that survives the guard: latches in three copies, counters in the keeper's memory."""
 
 import ctypes
 import errno
@@ -22,7 +22,7 @@ WITHIN_S = 30  # only keeps a broken build from hanging
 
 
 def wait_for(holds: Callable[[], bool]) -> bool:
-    """For a thread that has no event to wait on."""
+    """Poll for a thread that has no event to wait on."""
     until_s = time.monotonic() + WITHIN_S
     while not (held := holds()) and time.monotonic() < until_s:
         select.select([], [], [], 0.005)
@@ -30,7 +30,7 @@ def wait_for(holds: Callable[[], bool]) -> bool:
 
 
 def kept(state_writer: StateWriter) -> dict[int, Latch]:
-    """What a guard that starts now holds for latched."""
+    """Return the latches that a guard reads at its start."""
     return state_writer.latches().copies[0]
 
 
@@ -211,7 +211,7 @@ def test_disk_that_is_full_or_read_only_is_known_before_it_is_needed_and_when_th
 
 
 def test_room_is_kept_in_memory_and_on_disk_before_anything_is_latched(tmp_path):
-    """Where both are on one disk, as in a demonstration, the second copy is taken on a full one too."""
+    """If both are on one disk, as in a demonstration, the second copy is written on a full one too."""
     scribe_of(tmp_path, Counters(1)).close()
     reserved = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.spare") if path.stat().st_size}
     assert reserved == {"run/latches.spare", "run/upkeep.spare", "state/latches.spare", "state/upkeep.spare"}
@@ -248,7 +248,7 @@ ROOM = 16_384
 
 
 class PowerCut(BaseException):
-    """Nothing of the program runs after this instruction."""
+    """Raised to end the program at this instruction."""
 
 
 def cut_at(monkeypatch, turn: int) -> None:
@@ -352,7 +352,7 @@ def test_file_system_that_cannot_exchange_names_replaces(tmp_path, monkeypatch):
 
 
 def test_memory_of_a_guard_that_is_killed_while_it_writes_holds_the_old_or_the_new():
-    """Whatever of the other slot was filled: only the last word makes it the current one."""
+    """However much of the other slot was filled, only the last word makes it the current one."""
     memory = MemoryCopy()
     assert memory.read() is None
     memory.write(b"first")

@@ -81,7 +81,7 @@ def test_phase_is_unknown_before_the_first_crossing():
     st.lists(st.integers(-2_000, 2_000), min_size=7, max_size=7),
 )
 def test_mains_that_comes_back_is_no_crossing(away_ns, cut_ns, gaps_ns, noise_mv):
-    """Whatever is told of a half-cycle or a crest after it is true: it comes back in the phase it went in.
+    """Every half-cycle and crest reported after it matches the input phase.
 
     Samples 5 ms apart find a crossing to 0.3 ms: a sine bends.
     """

@@ -8,7 +8,7 @@ from cabinet.clock import MS, NS, ManualClock
 from cabinet.guard import trip_writer
 from cabinet.guard.recorder import AFTER_NS, BEFORE_NS, Recorder, RingSlice
 from cabinet.guard.trip_writer import TripWriter
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import Event, EventKind, Fault
 from cabinet.trips.folder import load, numbers
 from cabinet.trips.format import CLOSED

@@ -3,7 +3,7 @@
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import EndReason, EventKind, Fault, Phase
 from cabinet_testing.sim_cabinet import SimCabinet
 from cabinet_testing.sim_charges import charging, reaction_ms
@@ -39,7 +39,7 @@ def test_peak_over_the_hard_ceiling_trips_by_the_alert_line_within_three_millise
 
 @pytest.mark.parametrize(("amps", "at_phase"), [(120, 120), (200, 150), (85, 0), (300, 60)])
 def test_short_too_great_for_its_relay_is_broken_by_the_contactor_and_the_others_go_on(tmp_path, amps, at_phase):
-    """With these seeds the first two weld the relay where it has to break them; the others are the breaker's too."""
+    """These seeds make the first two weld the relay if it has to break them; the others are the breaker's too."""
     sim = SimCabinet(tmp_path, seed=amps + at_phase)
     charging(sim, 3, 2, 4)
     sim.world.fault(3, "short", amps=amps, at_phase=at_phase)

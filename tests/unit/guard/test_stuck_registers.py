@@ -3,7 +3,7 @@
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.model import EventKind, Fault
 from cabinet_testing.sim_cabinet import SimCabinet
 from cabinet_testing.sim_charges import charging

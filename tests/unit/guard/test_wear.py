@@ -4,8 +4,8 @@ import pytest
 
 from cabinet.clock import MS, NS
 from cabinet.guard.wear import RelayLife
-from cabinet.link import protocol
-from cabinet.link.protocol import (
+from cabinet.link import guard_protocol
+from cabinet.link.guard_protocol import (
     ReplaceRelay,
     SetGains,
     StartTestCharge,
@@ -130,5 +130,5 @@ def test_upkeep_of_forty_outlets_fits_a_frame():
     calibration = Calibration(Gains(), Gains(), signed)
     page = OutletMaintenance(40, "汉" * 80, signed, RelayWear(2**40, 2**40, signed), Gains(), calibration)
     maintenance_state = MaintenanceState(2**60, [page] * 40, PPB)
-    assert len(protocol.encode(maintenance_state)) < protocol.MAX_FRAME / 2
-    assert protocol.decode_from_guard(protocol.encode(maintenance_state)) == maintenance_state
+    assert len(guard_protocol.encode(maintenance_state)) < guard_protocol.MAX_FRAME / 2
+    assert guard_protocol.decode_from_guard(guard_protocol.encode(maintenance_state)) == maintenance_state

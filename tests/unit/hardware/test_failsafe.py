@@ -27,7 +27,7 @@ def config() -> Config:
 
 
 class Wreck:
-    """What a dead guard may leave: latches set, lines driven high. Lines keep a history."""
+    """Hardware as a dead guard may leave it: latches set, lines driven high. Lines keep a history."""
 
     def __init__(self) -> None:
         self.bus = FakeBus({address: Registers(1, {"14": "FF FF"}) for address in (EXPANDER, OTHER_EXPANDER)})

@@ -1,4 +1,4 @@
-"""What the Pi's own files are told: our lines once, nobody else's touched, and nothing written unasked."""
+"""Changes of the Pi's own files: our lines once, no other line touched, nothing written unasked."""
 
 from pathlib import Path
 

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from cabinet.errors import LinkError, Refused
-from cabinet.link import protocol
+from cabinet.link import guard_protocol
 from cabinet.link.client import BlockingGuard, GuardLink
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     MAX_CYCLES,
     MAX_SIREN_S,
     MAX_TRIAL_S,
@@ -87,7 +87,7 @@ def test_recent_events_of_the_longest_words_fit_a_frame():
     longest = Event(word, 2**63 - 1, 2**63 - 1, EventKind.LATCH_CLEARED, 40, word, Fault.SENSOR_DISAGREES, True,
                     EndReason.STOPPED_BY_OPERATOR, {f"{n}{'k' * 20}": 2**63 - 1 for n in range(6)},
                     MeterCount(2**53, 2**53, 2**53), MeterCount(2**53, 2**53, 2**53), word)  # fmt: skip
-    assert len(protocol.encode(Recent(2**63 - 1, [longest] * RECENT_EVENTS))) <= protocol.MAX_FRAME
+    assert len(guard_protocol.encode(Recent(2**63 - 1, [longest] * RECENT_EVENTS))) <= guard_protocol.MAX_FRAME
 
 
 def test_refusal_reaches_the_caller_with_its_code_and_numbers(guard):
@@ -144,7 +144,7 @@ def test_frame_that_is_no_message_costs_its_sender_the_connection_and_nobody_els
 @pytest.mark.parametrize("frame", [b"\xff" * 9, b"\x91" * 3000, packed(Done(1)).replace(b"done", b"d\xffne")])
 def test_frame_that_is_no_message_is_a_link_error_for_a_client_too(frame):
     with pytest.raises(LinkError):
-        protocol.decode_from_guard(frame)
+        guard_protocol.decode_from_guard(frame)
 
 
 def test_largest_cabinet_with_the_longest_words_fits_a_frame():
@@ -157,7 +157,7 @@ def test_largest_cabinet_with_the_longest_words_fits_a_frame():
         count, count, Fault.SENSOR_LOST, True, why, "voltage_out_of_band",
     )  # fmt: skip
     snapshot = msgspec.structs.replace(SNAPSHOT, outlets=[state] * 40)
-    assert len(protocol.encode(snapshot)) < protocol.MAX_FRAME / 2
+    assert len(guard_protocol.encode(snapshot)) < guard_protocol.MAX_FRAME / 2
 
 
 def test_clients_that_talk_without_end_or_say_nothing_do_not_keep_another_out(guard):
@@ -289,13 +289,13 @@ STAFF = [
 
 
 def test_every_staff_command_is_among_those_sent():
-    assert {type(command) for command in STAFF} == set(protocol.STAFF_COMMANDS)
+    assert {type(command) for command in STAFF} == set(guard_protocol.STAFF_COMMANDS)
 
 
 @pytest.mark.parametrize("command", STAFF, ids=lambda command: type(command).__name__)
 @pytest.mark.parametrize("role", [Role.SERVICE, Role.VIEWER])
 def test_what_staff_ask_comes_from_the_console_only(guard, role, command):
-    assert protocol.decode_from_client(protocol.encode(command)) == command
+    assert guard_protocol.decode_from_client(guard_protocol.encode(command)) == command
     with BlockingGuard(guard.path, role) as link, pytest.raises(Refused, match="not_allowed"):
         link.request(lambda n: msgspec.structs.replace(command, id=n))
     assert guard.handled == []
@@ -314,7 +314,7 @@ def test_what_staff_ask_comes_from_the_console_only(guard, role, command):
 )
 def test_staff_command_beyond_its_bounds_is_no_message(command):
     with pytest.raises(LinkError):
-        protocol.decode_from_client(protocol.encode(command))
+        guard_protocol.decode_from_client(guard_protocol.encode(command))
 
 
 def test_upkeep_is_told_to_the_console(guard):

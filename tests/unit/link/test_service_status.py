@@ -1,4 +1,4 @@
-"""What the service lets the console know."""
+"""The status that the service reports to the console."""
 
 from pathlib import Path
 

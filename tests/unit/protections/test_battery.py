@@ -1,4 +1,4 @@
-"""What the charging curve tells: a battery that runs away, one that never gets full, and healthy ones."""
+"""Charging curves: a battery that runs away, one that never gets full, and healthy ones."""
 
 import math
 import random
@@ -93,7 +93,7 @@ def restarted(at_s: float) -> float:
 
 
 def interrupted(curve, *hours: float):
-    """What is read of it when the plug, or the mains, is away for a moment at those hours."""
+    """Return its readings with the plug, or the mains, away for a moment at those hours."""
     return lambda at_s: curve(at_s) * (0.4 if any(0 <= at_s - hour * HOUR < 5 for hour in hours) else 1.0)
 
 

@@ -1,4 +1,4 @@
-"""What repeats and is no short: iron that is magnetised, a plug that bounces; and that no short waits for either."""
+"""Repeated pulses that are no short: magnetised iron, a bouncing plug; no short is delayed by either rule."""
 
 import math
 import random
@@ -18,7 +18,10 @@ LONG_MS = 120.0
 
 
 def found_ms(amps: Amps, look_ms: float = 0.25, detector: type[ShortCircuit] = ShortCircuit) -> float | None:
-    """When a current, over the time since a zero crossing of the voltage, is a short; looks follow each other."""
+    """Return the time at which a current, given over the time since a zero crossing, counts as a short.
+
+    The peak register is read every `look_ms`.
+    """
     harness = OutletHarness()
     protection = detector(CONFIG, CONFIG.outlet[0])
     began_ns = harness.inputs.at_ns
@@ -41,7 +44,7 @@ def _window(peak_ma: int, from_ns: int, to_ns: int):
 
 
 def iron(reactance_a: float, ohm: float, saturates: float, residual: float, begins_ms: float) -> Amps:
-    """What a transformer draws beyond saturation, by its flux; the core's own magnetising current is left out.
+    """Return a transformer's current beyond saturation, by its flux, without the core's own magnetising current.
 
     `reactance_a`: the crest that its winding would draw without its core. Flux in units of the mains' own.
     """
@@ -138,7 +141,7 @@ def test_short_behind_a_bouncing_plug_is_found_within_a_cycle_of_its_last_contac
 
 
 class EveryPulseCounts(ShortCircuit):
-    """As it was before iron and bounces were told apart."""
+    """The rule of before iron and bounces were distinguished."""
 
     def _harmless(self, run, before):
         return False

@@ -1,4 +1,4 @@
-"""What people type: resident, staff and usage, through the `cabinet` command itself."""
+"""Typed commands: resident, staff and usage, through the `cabinet` command itself."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from cabinet.main import main
 from cabinet.model import EndReason
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.ports import Unclosed
-from cabinet.store import month_closing, people, second_factors
+from cabinet.store import month_closing, second_factors, staff
 from cabinet.store.database import Database
 from cabinet_testing.service_harness import CARDS, FULL, NOON_MS, ServiceHarness
 
@@ -54,7 +54,7 @@ class Cabinet:
 
 @pytest.fixture
 def cabinet(config_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cabinet:
-    """In the month of the charges, whatever month it is where this runs."""
+    """A cabinet in the month of the charges, whatever the present month is."""
     monkeypatch.setattr("cabinet.commands.usage.SystemClock", lambda: ManualClock(unix_ms=NOON_MS))
     return Cabinet(config_file, capsys)
 
@@ -137,7 +137,7 @@ def test_two_step_sign_in_is_switched_off_for_a_lost_phone(cabinet: Cabinet, con
     cabinet("staff", "add", "office")
     database = Database(admin.database_path(configuration.load(config_file)))
     with database.transaction() as connection:
-        row = people.staff_by_name(connection, "office")
+        row = staff.by_name(connection, "office")
         assert row is not None
         second_factors.begin(connection, row.id, b"12345678901234567890")
         second_factors.confirm(connection, row.id)
@@ -281,7 +281,7 @@ def test_closing_of_a_month_is_listed_and_proves_the_log(
 
 
 def cut_off(state: Path, number: int) -> None:
-    """As an intruder with write access would: records from `number` on, with the head and their closings."""
+    """Remove the records from `number` on, the head and their closings, as an intruder with write access would."""
     with contextlib.closing(sqlite3.connect(state / "cabinet.db")) as connection, connection:
         for trigger in ("usage_kept", "closing_kept"):
             connection.execute(f"DROP TRIGGER {trigger}")

@@ -1,4 +1,4 @@
-"""What the console gets from the service over its socket, and the console's audit log in the store, each row once."""
+"""Answers of the service to the console, and the console's audit log in the store, each row once."""
 
 import asyncio
 import contextlib
@@ -11,10 +11,10 @@ import pytest
 from cabinet.clock import WallTime
 from cabinet.console.service_client import ServiceSocketClient
 from cabinet.errors import Refused
-from cabinet.link import records
-from cabinet.link.accounts import Accounts
-from cabinet.link.protocol import Role
-from cabinet.link.records import (
+from cabinet.link import service_protocol
+from cabinet.link.guard_protocol import Role
+from cabinet.link.peer_roles import PeerRoles
+from cabinet.link.service_protocol import (
     AskAudit,
     AskEnergy,
     AskSessions,
@@ -38,7 +38,7 @@ REFUSED = ConsoleAuditEntry("journal-1", 2, WallTime(NOON_MS, False), "guest", "
 
 @contextlib.asynccontextmanager
 async def sim(harness: ServiceHarness, service: Service) -> AsyncIterator[ServiceSocketClient]:
-    path = records.path_in(Path(harness.config.paths.run))
+    path = service_protocol.path_in(Path(harness.config.paths.run))
     serving = asyncio.create_task(ConsoleServer(service.context).serve())
     while not path.exists():
         await asyncio.sleep(0)
@@ -105,7 +105,7 @@ def test_other_users_than_the_consoles_see_nothing_and_add_nothing_to_the_audit_
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service, sim(harness, service) as line:
             with pytest.MonkeyPatch.context() as other:
-                other.setattr(Accounts, "roles", lambda *_: frozenset(roles))
+                other.setattr(PeerRoles, "roles", lambda *_: frozenset(roles))
                 for asked, kind in ((AskSessions(), Sessions), (StoreAudit([TYPED]), Stored)):
                     with pytest.raises(Refused, match="not_allowed"):
                         await ask(line, asked, kind)
@@ -125,7 +125,7 @@ def test_line_that_is_no_question_harms_nobody(tmp_path: Path, sent: bytes) -> N
             def talk() -> bytes:
                 with socket.socket(socket.AF_UNIX) as sock:
                     sock.settimeout(20)
-                    sock.connect(str(records.path_in(Path(harness.config.paths.run))))
+                    sock.connect(str(service_protocol.path_in(Path(harness.config.paths.run))))
                     sock.sendall(sent)
                     sock.shutdown(socket.SHUT_WR)
                     return sock.recv(4096)

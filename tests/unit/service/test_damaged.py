@@ -37,7 +37,7 @@ def test_service_with_a_damaged_file_starts_and_says_so(tmp_path: Path) -> None:
 
 
 def test_charge_of_a_damaged_file_goes_on_in_the_guard(tmp_path: Path) -> None:
-    """What the file says of it cannot be read: the guard ends it by its own limits, and nobody opens its outlet."""
+    """Its data in the file cannot be read: the guard ends it by its own limits, and no command opens its outlet."""
 
     async def story() -> None:
         harness = ServiceHarness(tmp_path)

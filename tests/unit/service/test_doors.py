@@ -13,9 +13,9 @@ from cabinet.config.check import parse
 from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.main import main
 from cabinet.service.accounts import admin, sign_in, wallets
-from cabinet.store import people
-from cabinet.store.accounts import balance_fen
+from cabinet.store import residents, staff
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import balance_fen
 from cabinet_testing.service_harness import QUICK, ServiceHarness
 
 RESIDENTS = (
@@ -48,9 +48,9 @@ def database(config_file: Path):
 
 
 def stored(database: Database, card: str, pin: str = "4711") -> int:
-    """As an older version stored it."""
+    """Store it as an older version did."""
     with database.transaction() as connection:
-        return people.add_resident(connection, card, "", QUICK.hash(pin), 0)
+        return residents.add(connection, card, "", QUICK.hash(pin), 0)
 
 
 # --- cards ------------------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def test_cards_of_before_that_are_alike_stay_two_with_a_wallet_each(
     wallets.top_up(database, SystemClock(), "AB-12", 7)
     with database.reading() as connection:
         assert [balance_fen(connection, f"wallet:{each}") for each in (small, capital)] == [100, 7]
-        assert people.similar_cards(connection) == [["AB-12", "ab-12"]]
+        assert residents.similar_cards(connection) == [["AB-12", "ab-12"]]
     with pytest.raises(CabinetError, match="card Ab-12: there are ab-12 and AB-12: spell it as one"):
         wallets.top_up(database, SystemClock(), "Ab-12", 100)
     with pytest.raises(CabinetError, match="is there already"):
@@ -192,8 +192,8 @@ def test_a_login_is_found_however_its_name_is_written(database: Database) -> Non
     admin.add_staff(database, SystemClock(), "Office\u3000East")
     with database.reading() as connection:
         for typed in ("office east", "ＯＦＦＩＣＥ east", " Office  East "):
-            assert people.staff_by_name(connection, typed) is not None
-        assert people.staff_by_name(connection, "office") is None
+            assert staff.by_name(connection, typed) is not None
+        assert staff.by_name(connection, "office") is None
     with pytest.raises(CabinetError, match="there is a login OFFICE EAST already"):
         admin.add_staff(database, SystemClock(), "OFFICE EAST")
     assert admin.revoke(database, "office east") == ["login"]

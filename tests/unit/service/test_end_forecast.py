@@ -1,4 +1,4 @@
-"""When a charge will be over: from what was bought, from the taper, or not known."""
+"""Forecast of a charge's end: from the purchase, from the taper, or unknown."""
 
 import asyncio
 import math

@@ -10,7 +10,7 @@ import pytest
 from cabinet.clock import NS
 from cabinet.errors import Refused, StorageFull
 from cabinet.link import service_status
-from cabinet.link.protocol import Energise
+from cabinet.link.guard_protocol import Energise
 from cabinet.model import ChargeLimits, EndReason
 from cabinet.service.app import Service
 from cabinet_testing.service_harness import CARDS, FULL, ServiceHarness, Unsynced
@@ -166,7 +166,7 @@ def test_a_disk_short_of_room_starts_nothing_new(tmp_path: Path) -> None:
 
 
 def standing(harness: ServiceHarness) -> str | None:
-    """What the console reads."""
+    """Return the reason that the console reads."""
     return service_status.start_refusal(
         service_status.path_in(Path(harness.config.paths.run)), harness.clock.monotonic_ns()
     )

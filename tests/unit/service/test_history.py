@@ -1,4 +1,4 @@
-"""What a resident can look back on: charges and movements of money, a page at a time, nobody else's."""
+"""A resident's own history: charges and movements of money, a page at a time, of no other resident."""
 
 import asyncio
 from pathlib import Path

@@ -91,7 +91,7 @@ def check(harness: ServiceHarness, point: int, lost_s: int) -> None:
 
 
 def nothing_else(harness: ServiceHarness) -> None:
-    """Only the service died."""
+    """Check that only the service has ended."""
 
 
 def guard_too(harness: ServiceHarness) -> None:

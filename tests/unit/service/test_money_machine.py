@@ -12,9 +12,9 @@ from cabinet.billing.ledger import LedgerError
 from cabinet.clock import ManualClock
 from cabinet.errors import CabinetError
 from cabinet.service.accounts import wallets
-from cabinet.store import accounts, people
-from cabinet.store.accounts import SqliteBooks
+from cabinet.store import ledger_books, residents
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import SqliteBooks
 from cabinet_testing.service_harness import Unsynced
 
 CARDS = ("1001", "1002")
@@ -34,7 +34,7 @@ class Books(RuleBasedStateMachine):
         self.database = Database(Path(self.folder.name) / "cabinet.db", connection_class=Unsynced)
         with self.database.transaction() as connection:
             for card in CARDS:
-                people.add_resident(connection, card, "", "hash", 0)
+                residents.add(connection, card, "", "hash", 0)
         self.wallets = dict.fromkeys(CARDS, 0)
         self.holds: dict[str, tuple[str, int]] = {}
         self.settled: set[str] = set()
@@ -129,8 +129,8 @@ class Books(RuleBasedStateMachine):
         if not hasattr(self, "database"):
             return
         with self.database.reading() as connection:
-            assert accounts.check(connection) == []
-            found = accounts.balances(connection)
+            assert ledger_books.check(connection) == []
+            found = ledger_books.balances(connection)
         assert sum(found.values()) == 0
         assert all(fen >= 0 for name, fen in found.items() if name != ledger.CASH)
         for number, card in enumerate(CARDS, 1):

@@ -1,4 +1,4 @@
-"""Nobody starts charges so often that a relay wears out or an outlet is kept from the others."""
+"""Starts are rate-limited: no relay wears out, and no outlet is blocked for the others."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.charges import rate_limit, start_stop
 from cabinet.service.charges.rate_limit import RateLimiter
-from cabinet.store.accounts import SqliteBooks
+from cabinet.store.ledger_books import SqliteBooks
 from cabinet_testing.service_harness import FULL, ServiceHarness
 
 
 async def start_and_stop(harness: ServiceHarness, service: Service, resident_id: int, code: str, key: str) -> str:
-    """What came of it: "" or the refusal's code."""
+    """Return "" or the refusal's code."""
     try:
         view = await service.charges.start(resident_id, code, FULL, key)
     except Refused as refusal:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cabinet.clock import NS
-from cabinet.link.protocol import Energise, Open
+from cabinet.link.guard_protocol import Energise, Open
 from cabinet.model import ChargeLimits, EndReason, Fault
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView

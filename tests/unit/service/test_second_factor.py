@@ -14,7 +14,7 @@ from cabinet.service.accounts import admin, lockout, sign_in, totp
 from cabinet.service.accounts.sign_in import Authenticator
 from cabinet.service.app import Service
 from cabinet.service.ports import SecondStep
-from cabinet.store import people, second_factors
+from cabinet.store import second_factors, staff
 from cabinet.store.database import Database
 from cabinet_testing.service_harness import QUICK, ServiceHarness
 
@@ -41,7 +41,7 @@ class SecondFactorHarness(SimpleNamespace):
         return self.service.accounts
 
     def code(self, steps: int = 0) -> str:
-        """What the phone shows so many steps from now."""
+        """Return the code that the phone shows so many steps from now."""
         return totp.code_of(self.secret, self.harness.clock.wall().unix_ms // 1000 // totp.STEP_S + steps)
 
     async def pending_step(self) -> str:
@@ -68,8 +68,8 @@ def tell(folder: Path, story: Callable[[SecondFactorHarness], Awaitable[None]]) 
         harness = ServiceHarness(folder)
         database = Database(admin.database_path(harness.config))
         with database.transaction() as connection:
-            people.add_staff(connection, "office", QUICK.hash(PASSWORD), 0)
-            people.add_staff(connection, "other", QUICK.hash(PASSWORD), 0)
+            staff.add(connection, "office", QUICK.hash(PASSWORD), 0)
+            staff.add(connection, "other", QUICK.hash(PASSWORD), 0)
         database.close()
         async with harness.running() as service:
             token = await service.accounts.sign_in_staff("office", PASSWORD, "here")

@@ -1,4 +1,4 @@
-"""How the service is reached: https by a certificate, proxies that are believed, and nobody else."""
+"""Access to the service: https by a certificate, trusted proxies, and nothing else."""
 
 import asyncio
 import os

@@ -10,7 +10,7 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.errors import Refused
-from cabinet.link.protocol import Energise, Open
+from cabinet.link.guard_protocol import Energise, Open
 from cabinet.model import EndReason, Fault
 from cabinet.service.accounts import admin
 from cabinet.service.ports import StartChoice

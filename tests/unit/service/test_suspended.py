@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cabinet.clock import NS
-from cabinet.link.protocol import Energise
+from cabinet.link.guard_protocol import Energise
 from cabinet.model import EndReason, Fault
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView

@@ -7,7 +7,7 @@ import pytest
 
 from cabinet.billing import tariff_files
 from cabinet.errors import Refused
-from cabinet.link.protocol import Energise
+from cabinet.link.guard_protocol import Energise
 from cabinet.model import EndReason, Fault
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service

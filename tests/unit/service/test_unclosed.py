@@ -18,7 +18,7 @@ JUNE_MS = NOON_MS + 10 * 86_400_000
 
 
 async def one_charge(harness: ServiceHarness, service: Service) -> None:
-    """In May; then it is June."""
+    """Charge in May; then it is June."""
     await service.charges.start(1, "C5T4", FULL, "key")
     await harness.charge(service, 3, 300)
     harness.guard.end(3, EndReason.FULL)
@@ -26,7 +26,7 @@ async def one_charge(harness: ServiceHarness, service: Service) -> None:
 
 
 def said(harness: ServiceHarness) -> tuple[str, str] | None:
-    """What the console reads."""
+    """Return the status that the console reads."""
     return service_status.unclosed_month(
         service_status.path_in(Path(harness.config.paths.run)), harness.clock.monotonic_ns()
     )

@@ -1,4 +1,4 @@
-"""What the property company and anybody sees: outlets, prices, today's figures, the usage log page by page."""
+"""Views of the property company and of visitors: outlets, prices, today's figures, the usage log page by page."""
 
 import asyncio
 from pathlib import Path

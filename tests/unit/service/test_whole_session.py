@@ -183,7 +183,7 @@ def test_the_curve_has_a_point_for_every_ten_powered_seconds(tmp_path: Path) -> 
 
 
 def test_a_service_that_ends_in_order_leaves_the_curve_whole(tmp_path: Path) -> None:
-    """While it runs a few points wait for others to be written with."""
+    """Some points wait, while the service runs, to be written together with others."""
 
     async def story() -> None:
         harness = ServiceHarness(tmp_path)

@@ -41,7 +41,7 @@ def font(config: Config) -> Font:
 
 
 def read_codes(document: bytes) -> list[list[tuple[str, float]]]:
-    """What each code of each page says, and how many millimetres down the page it begins."""
+    """Return the text of each code of each page, and its distance from the top of the page in mm."""
     pages = []
     for sheet in pypdfium2.PdfDocument(document):
         bitmap = sheet.render(scale=DPI / 72, grayscale=True)

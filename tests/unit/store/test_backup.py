@@ -9,9 +9,9 @@ import pytest
 from cabinet.billing import ledger
 from cabinet.clock import WallTime
 from cabinet.errors import StoreDamaged, StoreError
-from cabinet.store import backup, people, sessions
-from cabinet.store.accounts import SqliteBooks
+from cabinet.store import backup, residents, sessions
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import SqliteBooks
 
 DAY_MS = 86_400_000
 
@@ -22,7 +22,7 @@ def wall(day: int) -> WallTime:
 
 def add(database: Database, card: str) -> None:
     with database.transaction() as connection:
-        who = people.add_resident(connection, card, "", "hash", 0)
+        who = residents.add(connection, card, "", "hash", 0)
         ledger.post(SqliteBooks(connection, wall(0)), ledger.top_up(card, who, 1000))
 
 
@@ -30,7 +30,7 @@ def cards(path: Path) -> list[str]:
     database = Database(path, read_only=True)
     try:
         with database.reading() as connection:
-            return [resident.card for resident in people.residents(connection)]
+            return [resident.card for resident in residents.all_residents(connection)]
     finally:
         database.close()
 
@@ -67,7 +67,7 @@ def test_a_backup_is_as_secret_as_the_database(path: Path) -> None:
 
 
 def test_a_restored_database_is_secret_whatever_the_backup_was(path: Path) -> None:
-    """On a stick a copy may be anybody's to read."""
+    """Every user may be able to read a copy on a stick."""
     made = backup.make(path, wall(1))
     made.chmod(0o644)
     before = os.umask(0)
@@ -81,7 +81,7 @@ def test_a_restored_database_is_secret_whatever_the_backup_was(path: Path) -> No
 def test_transaction_that_is_not_committed_is_not_in_it(path: Path) -> None:
     database = Database(path)
     with database.transaction() as connection:
-        people.add_resident(connection, "1002", "", "hash", 0)
+        residents.add(connection, "1002", "", "hash", 0)
         made = backup.make(path, wall(1))
     database.close()
     assert cards(made) == ["1001"]

@@ -95,7 +95,7 @@ def test_money_settings_are_on(path: Path) -> None:
 
 
 def fill_up(database: Database) -> None:
-    """From now on the file may not grow by a page: SQLite itself says SQLITE_FULL, as on a full disk."""
+    """Keep the file from growing by a page: SQLite itself reports SQLITE_FULL, as on a full disk."""
     pages = database.connection.execute("PRAGMA page_count").fetchone()[0]
     database.connection.execute(f"PRAGMA max_page_count = {pages}")
 

@@ -14,7 +14,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import StorageFull, StoreError
 from cabinet.main import main
 from cabinet.service.storage import Storage
-from cabinet.store import backup, file_owner, people
+from cabinet.store import backup, file_owner, residents
 from cabinet.store.database import Database
 
 ACCOUNT, GROUP = 52_001, 52_002  # of nobody
@@ -25,7 +25,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files
 
 @contextlib.contextmanager
 def account() -> Iterator[None]:
-    """As another account meanwhile, where the tests run as root."""
+    """Act as another account meanwhile, if the tests run as root."""
     if os.geteuid() != 0:
         yield
         return
@@ -56,7 +56,7 @@ def state() -> Iterator[Path]:
 
 @pytest.fixture
 def path(state: Path) -> Path:
-    """Of the account, in use before."""
+    """A database of the account, in use before."""
     path = state / "cabinet.db"
     with account():
         Database(path).close()
@@ -87,7 +87,7 @@ def back_up(path: Path) -> None:
 
 def add(database: Database) -> None:
     with database.transaction() as connection:
-        people.add_resident(connection, "1001", "", "hash", 0)
+        residents.add(connection, "1001", "", "hash", 0)
 
 
 @as_root
@@ -204,7 +204,7 @@ def test_database_that_is_ours_and_may_not_be_written_is_told_apart_from_a_full_
 
 
 def test_disk_that_is_read_only_is_one_without_room(path, monkeypatch):
-    """Nobody may write there: whose the file is does not matter, and it may pass."""
+    """The disk takes no writes: the file's owner does not matter, and the check passes."""
     statvfs = os.statvfs
 
     class ReadOnly:

@@ -9,7 +9,7 @@ import pytest
 from cabinet.billing.session import State
 from cabinet.billing.tariff import Band, Period
 from cabinet.errors import StoreError
-from cabinet.store import people, sessions, usage, waiting
+from cabinet.store import residents, sessions, usage, waiting
 from cabinet.store.database import Database, migrate, steps
 
 NEWEST = len(steps())
@@ -82,7 +82,7 @@ def test_database_of_every_earlier_schema_opens_with_all_it_held(tmp_path: Path,
         assert row.tariff.periods == (Period(0, 1440, 55),)
         assert (row.tariff.service_fen, row.tariff.priced_kwh) == (30, 1)
         assert len(sessions.curve(connection, "s1")) == 1
-        assert [resident.group for resident in people.residents(connection)] == ["", ""]
+        assert [resident.group for resident in residents.all_residents(connection)] == ["", ""]
         assert [each.outlet for each in waiting.all_entries(connection)] == ([4] if version >= 2 else [])
         assert usage.verify(connection).bad is None
     fresh = Database(tmp_path / "fresh.db")

@@ -1,4 +1,4 @@
-"""How long something took, from the clocks that can be believed."""
+"""Durations from the trusted clocks."""
 
 import pytest
 

@@ -50,7 +50,7 @@ def config() -> Config:
 
 
 def cut_off(database: Database, number: int) -> None:
-    """From record `number` on, with the head: the chain that is left is whole."""
+    """Remove the records from `number` on, and the head: the remaining chain is whole."""
     with database.transaction() as connection:
         connection.execute("DELETE FROM usage_record WHERE number >= ?", (number,))
         connection.execute(

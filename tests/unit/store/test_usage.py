@@ -12,7 +12,7 @@ import pytest
 from cabinet.clock import WallTime
 from cabinet.model import CostLine, EndReason, Fault
 from cabinet.records import UsageFilter, UsageRecord
-from cabinet.store import people, usage
+from cabinet.store import residents, usage
 from cabinet.store.database import Database
 from cabinet.store.usage import BadRecord, Verified
 
@@ -98,11 +98,11 @@ def test_the_hash_is_sha256_of_the_sorted_json_without_itself_and_the_card(datab
 def test_card_is_shown_masked_until_its_resident_is_erased(tmp_path: Path) -> None:
     database = Database(tmp_path / "cabinet.db")
     with database.transaction() as connection:
-        who = people.add_resident(connection, "10023344", "", "hash", 0)
-        holder = people.holder_of(connection, who)
+        who = residents.add(connection, "10023344", "", "hash", 0)
+        holder = residents.holder_of(connection, who)
         usage.append(connection, msgspec.structs.replace(record("s1"), holder=holder))
         assert [each.card for each in list(usage.found(connection, UsageFilter(), 9))] == ["****3344"]
-        people.erase(connection, who)
+        residents.erase(connection, who)
         assert [each.card for each in list(usage.found(connection, UsageFilter(), 9))] == [""]
         assert usage.verify(connection) == Verified(1, None)
         assert "3344" not in body(connection, 1)

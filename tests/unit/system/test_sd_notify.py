@@ -1,4 +1,4 @@
-"""What a process tells its service manager."""
+"""Notices of a process to its service manager."""
 
 import select
 import socket

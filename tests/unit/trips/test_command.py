@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from cabinet.clock import NS
-from cabinet.link.protocol import Done
+from cabinet.link.guard_protocol import Done
 from cabinet.main import main
 from cabinet.trips.folder import path_of
 from cabinet_testing.sim_cabinet import SimCabinet

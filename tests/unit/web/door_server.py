@@ -57,7 +57,7 @@ async def attack(kind: str, port: int) -> None:
 
 
 async def _misbehave(kind: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until the server closes the connection."""
+    """Misbehave until the server closes the connection."""
     gone = asyncio.ensure_future(reader.read())
     if kind == "idle":
         await gone

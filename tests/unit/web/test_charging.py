@@ -47,7 +47,7 @@ def test_charging_shows_power_time_energy_cost_its_lines_and_what_is_left(
 def test_a_receipt_carries_the_hash_of_its_record(
     resident: Client, service: FakeService, language: str, title: str
 ) -> None:
-    """In groups that can be read out and typed; a charge that is not settled has none."""
+    """It is in groups that can be read out and typed; a charge that is not settled has none."""
     record_hash = "0123456789abcdef" * 4
     put(service, state="settled", usage_number=17, end_reason=EndReason.FULL, record_hash=record_hash)
     resident.cookies.set("language", language)

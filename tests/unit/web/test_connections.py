@@ -128,7 +128,7 @@ async def connection(port: int, tls: ssl.SSLContext | None = None) -> tuple[asyn
 
 
 async def closed(reader: asyncio.StreamReader) -> bytes:
-    """What was sent until the other side closed."""
+    """Return the bytes received until the other side closes."""
     with contextlib.suppress(ConnectionError):
         return await reader.read()
     return b""
@@ -212,7 +212,7 @@ def test_who_does_not_read_what_was_asked_for_is_dropped(config: Config) -> None
 
 
 async def empty(server: uvicorn.Server) -> None:
-    """Until the server has had a connection and has none any more."""
+    """Wait until the server has had a connection and has none left."""
     seats = server._seats  # type: ignore[attr-defined]
     while not len(seats):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Whatever is sent, to every route there is: an answer of ours, no 500, and at most a line a second in the log.
+"""Random requests to every route: an answer of the product, no 500, and at most a line a second in the log.
 
 `make fuzz-api` sends more. A failure names its seed; `FUZZ_SEED=…` sends the same again.
 """
@@ -22,7 +22,7 @@ from litestar.testing import TestClient
 
 from cabinet.config.keys import Config
 from cabinet.service.accounts import sign_in
-from cabinet.store import people
+from cabinet.store import residents, tokens
 from cabinet.web.connections import ConnectionLimits
 from cabinet.web.site import create_app
 from cabinet_testing.fake_simulator import FakeSimulator
@@ -81,7 +81,7 @@ def names_in(module: ModuleType) -> list[str]:
 
 
 def filled(path: str, rng: random.Random) -> str:
-    """With something for every parameter: one that there is, or anything."""
+    """Fill every parameter with an existing or a random value."""
 
     def value(match: re.Match[str]) -> str:
         known = {"code": "C5T4", "session_id": "nothing"}.get(match[1], "1")
@@ -148,7 +148,7 @@ def seed() -> random.Random:
 def test_no_value_of_any_parameter_or_field_of_any_route_is_a_500(
     tmp_path: Path, seed: random.Random, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """On a service with a database of its own, as an operator and a resident who are signed in."""
+    """The service has a database of its own; an operator and a resident are signed in."""
     monkeypatch.setattr(sign_in, "HASHER", QUICK)
     harness = ServiceHarness(tmp_path)
     Path(harness.config.paths.run).mkdir()
@@ -171,9 +171,9 @@ def test_no_value_of_any_parameter_or_field_of_any_route_is_a_500(
 
 def _everybody_signed_in(connection: Any) -> None:
     _sign_in(connection, "operator", "operator-token")
-    resident = people.resident_by_card(connection, CARDS[0])
-    if resident is not None and people.login(connection, "resident", "resident-token", 0, 0) is None:
-        people.add_login(connection, "resident", resident.id, "resident-token", 1 << 59, 1 << 60)
+    resident = residents.by_card(connection, CARDS[0])
+    if resident is not None and tokens.login(connection, "resident", "resident-token", 0, 0) is None:
+        tokens.add_login(connection, "resident", resident.id, "resident-token", 1 << 59, 1 << 60)
 
 
 async def _ask(app: Litestar, route: Route, rng: random.Random) -> str:
@@ -296,7 +296,7 @@ def test_no_bytes_are_a_500_and_a_source_writes_a_line_a_second_at_most(
 
 
 async def sent_and_closed(port: int, request: bytes) -> bytes:
-    """What comes back until the server closes; what is not whole is dropped by it within its deadline."""
+    """Return the bytes until the server closes; it drops an incomplete request within its deadline."""
     async with asyncio.timeout(LONG_S):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:

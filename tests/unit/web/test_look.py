@@ -1,4 +1,4 @@
-"""What the style sheet promises: contrast in both themes, and what people who need less motion or paper get."""
+"""Promises of the style sheet: contrast in both themes, reduced motion, print."""
 
 import re
 from importlib import resources

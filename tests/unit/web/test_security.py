@@ -1,4 +1,4 @@
-"""What the pages do with input that no honest browser sends, and what they tell browsers to refuse."""
+"""Pages with input that no honest browser sends, and their headers that make browsers refuse content."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What requests write into the log: a line a second from one source, and a bug's traceback once a minute."""
+"""Log lines of requests: one per second from one source, and a bug's traceback once a minute."""
 
 import logging
 

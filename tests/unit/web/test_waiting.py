@@ -1,4 +1,4 @@
-"""What residents see of the line for power: the offer, their place, and what became of it."""
+"""The power queue on residents' pages: the offer, their place, and its end."""
 
 from typing import Any
 

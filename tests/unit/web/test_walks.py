@@ -36,7 +36,7 @@ def routes(method: str) -> list[str]:
 
 
 def filled(path: str) -> str:
-    """With something for every parameter; whatever names a session names resident 1's."""
+    """Fill every parameter; one that names a session names resident 1's."""
     return re.sub(r"\{([^}]*)\}", lambda found: {"code": "C5T4", "session_id": MINE}.get(found[1], "1"), path)
 
 

@@ -142,7 +142,7 @@ def test_lines_of_a_bill(zh: Plain, line: CostLine, name: str, amount: str) -> N
 
 @given(st.data())
 def test_receipt_can_be_worked_out_again_from_what_it_shows(data: st.DataObject) -> None:
-    """On paper, to the fen, by somebody who has nothing but the receipt."""
+    """A person who has only the receipt recalculates it on paper, to the fen."""
     fen = st.integers(0, 500)
     tariff = Tariff(
         version="t",

@@ -65,7 +65,7 @@ def test_link_in_the_place_of_the_copy_is_replaced_and_not_followed(computer, el
 
 
 def test_link_that_comes_back_while_the_copy_begins_is_not_followed(computer, elsewhere, monkeypatch):
-    """Whoever mounted the stick may still write to it."""
+    """The user who mounted the stick may still write to it."""
     (computer.stick / FOLDER).mkdir()
     unlink = os.unlink
 

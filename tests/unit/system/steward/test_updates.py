@@ -1,4 +1,4 @@
-"""A look at the bundles on a stick: all is told that helps, nothing believed that is not signed, nothing changed."""
+"""Inspection of the bundles on a stick: reports every useful fact, trusts only signed data, changes nothing."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from cabinet.system.steward.protocol import (
     InstalledVersion,
     RequestDone,
 )
-from cabinet.system.steward.updates import MAX_BUNDLES, WITHIN_NS
+from cabinet.system.steward.updates import MAX_BUNDLES, MAX_INSPECTION_NS
 from cabinet.system.update import bundle
 from cabinet.system.update.trial import TRIAL_S, UpdatePhase, UpdateRecord
 from cabinet_testing.fake_computer import THEIRS, FakeComputer
@@ -227,7 +227,7 @@ def test_look_that_takes_too_long_says_of_each_bundle_that_it_was_not_read(compu
     put(computer, "b.bundle")
     looking = inspected(computer)
     assert isinstance(next(looking), InstalledVersion)
-    computer.clock.advance_ns(WITHIN_NS)
+    computer.clock.advance_ns(MAX_INSPECTION_NS)
     stick, *seen, last = looking
     assert isinstance(stick, DriveFound)
     assert [each.wrong for each in seen] == ["late", "late"]
@@ -240,7 +240,7 @@ def test_dying_card_does_not_hold_the_bundles_up(computer, monkeypatch):
     computer.system.steps = 10**9
     looking = inspected(computer)
     assert next(looking) == InspectionProgress()
-    computer.clock.advance_ns(WITHIN_NS)
+    computer.clock.advance_ns(MAX_INSPECTION_NS)
     surveyed = next(looking)
     assert surveyed.computer is None
     assert "takes too long" in surveyed.problems[0]

@@ -125,7 +125,7 @@ def test_package_is_read_a_piece_at_a_time(package, monkeypatch):
 
 
 def test_manifest_is_not_read_beyond_its_longest(package, tmp_path):
-    """Before its signature is looked at: this one is even signed."""
+    """The length is checked before the signature: this one is even signed."""
 
     def lengthen(members):
         longer = members[0][1] + b" " * 5000

@@ -19,7 +19,7 @@ from tests.unit.system.update.test_bundle import KEYS, OURS
 
 
 class FakeUpdateComputer(FakeInstalledComputer):
-    """An arm64 cabinet with 0.1.0 on it, where nothing stands against an update."""
+    """An arm64 cabinet with 0.1.0 on it, with no objection to an update."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ def test_bundle_is_put_in_place_with_all_that_going_back_needs(prepare, records,
 
 
 def test_what_going_back_needs_is_on_disk_before_the_record_and_the_database_is_the_latest(prepare, records, computer):
-    """What judges after a power cut are the packed files; what is paid after the backup would be lost."""
+    """The packed files judge after a power cut; a payment after the backup would be lost."""
     computer.sync = lambda: computer.done.append(("sync", records.load()))
     prepare()
     assert computer.done == ["pack", ("sync", None), "back up"]
@@ -151,7 +151,7 @@ def test_update_under_way_is_not_disturbed(prepare, records):
 
 @pytest.mark.parametrize(("missing", "refused"), [(0, False), (1, True)])
 def test_package_that_lies_there_already_needs_no_room_a_second_time(prepare, monkeypatch, missing, refused):
-    """So that a look at the stick, which copies nothing, says the same."""
+    """The inspection of the stick, which copies nothing, then reports the same."""
     size = 11_000
     sizes: Any = (SimpleNamespace(size=size), SimpleNamespace(installed=3000))
     needed = required_bytes(*sizes)

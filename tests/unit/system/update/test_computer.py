@@ -1,4 +1,4 @@
-"""What is done to the computer in an update: with programs that only pretend to be Debian's."""
+"""Changes of the computer in an update, with fakes of Debian's programs."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the computer is asked before an update: with programs that only pretend to be Debian's."""
+"""Queries of the computer before an update, with fakes of Debian's programs."""
 
 import base64
 import signal

@@ -1,4 +1,4 @@
-"""When a bundle is installed, and when a new version goes again: every rule, one case each."""
+"""Conditions for an installation and for a rollback: every rule, one case each."""
 
 import msgspec
 import pytest

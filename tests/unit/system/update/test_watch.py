@@ -269,7 +269,7 @@ def test_while_another_program_installs_nothing_begins(harness):
 
 
 def test_old_version_whose_sensor_is_dead_is_back_all_the_same(harness):
-    """That may have been why the update was made: each unit gets its start, and the end is recorded."""
+    """The dead sensor may be the reason for the update: each unit gets its start, and the end is recorded."""
     harness.computer.problems["new.deb"] = ["wrong"]
     harness.computer.wont_start = ["cabinet-guard.service failed"]
     ended = harness.run()
@@ -318,7 +318,7 @@ def test_read_only_root_is_writable_for_the_update_alone(harness):
 
 
 def test_restart_in_the_trial_goes_back_on_a_read_only_root(harness):
-    """By fstab it is read-only again; what somebody had remounted by hand is forgotten."""
+    """fstab makes it read-only again; a remount by hand is forgotten."""
     harness.records.save(msgspec.structs.replace(harness.trial, phase=UpdatePhase.TRIAL, boot_id="before"))
     harness.computer.installed, harness.computer.read_only = "new.deb", ["/"]
     assert harness.run().phase is UpdatePhase.GONE_BACK

@@ -10,13 +10,13 @@ import contextlib
 import os
 import pwd
 
-from cabinet.link.protocol import Role
+from cabinet.link.guard_protocol import Role
 
 ROOT = 0
 USERS = {Role.SERVICE: "cabinet-service", Role.CONSOLE: "cabinet-console"}
 
 
-class Accounts:
+class PeerRoles:
     """Roles of each user, by user number."""
 
     def __init__(self, own_uid: int, role_of: dict[int, Role]) -> None:
@@ -24,8 +24,8 @@ class Accounts:
         self._role_of = role_of
 
     @classmethod
-    def of_this_machine(cls) -> "Accounts":
-        """Return the accounts of `USERS` that exist on this machine."""
+    def of_this_machine(cls) -> "PeerRoles":
+        """Return the roles of the users in `USERS` that exist on this machine."""
         role_of: dict[int, Role] = {}
         for role, name in USERS.items():
             with contextlib.suppress(KeyError):

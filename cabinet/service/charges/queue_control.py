@@ -23,7 +23,7 @@ from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.start_stop import ChargeControl, check_outlet, resident_who_may_start, terms
 from cabinet.service.ports import StartChoice, WaitingView
 from cabinet.store import waiting as store
-from cabinet.store.accounts import balance_fen
+from cabinet.store.ledger_books import balance_fen
 from cabinet.store.moment import Moment, seconds_between
 from cabinet.store.waiting import WaitingRow
 

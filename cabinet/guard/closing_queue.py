@@ -8,7 +8,7 @@ from collections import deque
 from cabinet.clock import MS
 from cabinet.guard.phase import MainsPhase
 
-PATIENCE_NS = 30 * MS  # after this time the closing no longer waits for a zero
+MAX_WAIT_FOR_ZERO_NS = 30 * MS  # after this time the closing no longer waits for a zero
 
 
 class ClosingQueue:
@@ -40,7 +40,7 @@ class ClosingQueue:
         if not self._waiting or (self._last_ns is not None and now_ns - self._last_ns < self._gap_ns):
             return None
         self._ready_ns = now_ns if self._ready_ns is None else self._ready_ns
-        if now_ns - self._ready_ns < PATIENCE_NS and not self._near_zero(now_ns + self._operate_ns):
+        if now_ns - self._ready_ns < MAX_WAIT_FOR_ZERO_NS and not self._near_zero(now_ns + self._operate_ns):
             return None
         self._last_ns, self._ready_ns = now_ns, None
         return self._waiting.popleft()

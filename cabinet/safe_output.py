@@ -30,7 +30,7 @@ class Printer:
 
 
 @contextlib.contextmanager
-def safe() -> Iterator[None]:
+def text_only() -> Iterator[None]:
     """Put both streams behind a `Printer` while a command runs."""
     before = sys.stdout, sys.stderr
     printers = Printer(sys.stdout), Printer(sys.stderr)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from cabinet.errors import LinkError
-from cabinet.link.accounts import USERS, Accounts
 from cabinet.link.client import BlockingGuard, GuardLink
-from cabinet.link.protocol import (
+from cabinet.link.guard_protocol import (
     Role,
 )
+from cabinet.link.peer_roles import USERS, PeerRoles
 from cabinet.link.server import MAX_OF_ROLE, MAX_SILENT
 from cabinet.model import (
     Event,
@@ -33,9 +33,9 @@ def as_user(tmp_path, monkeypatch):
     served: list[ServedGuard] = []
 
     def serve(*roles: Role) -> ServedGuard:
-        accounts = Accounts(OTHER, {})
-        monkeypatch.setattr(accounts, "roles", lambda uid: frozenset(roles) if uid == ME else frozenset())
-        served.append(ServedGuard(tmp_path, accounts))
+        peer_roles = PeerRoles(OTHER, {})
+        monkeypatch.setattr(peer_roles, "roles", lambda uid: frozenset(roles) if uid == ME else frozenset())
+        served.append(ServedGuard(tmp_path, peer_roles))
         return served[-1]
 
     yield serve
@@ -75,7 +75,7 @@ def test_service_that_the_guard_does_not_take_is_told_so(as_user, caplog):
 
 def test_roles_of_the_users_of_a_cabinet():
     """Root and the guard's own user may be anything; each process what it is; others look."""
-    cabinet = Accounts(990, {991: Role.SERVICE, 992: Role.CONSOLE})
+    cabinet = PeerRoles(990, {991: Role.SERVICE, 992: Role.CONSOLE})
     assert cabinet.roles(0) == cabinet.roles(990) == frozenset(Role)
     assert cabinet.roles(991) == {Role.SERVICE, Role.VIEWER}
     assert cabinet.roles(992) == {Role.CONSOLE, Role.VIEWER}
@@ -125,13 +125,13 @@ def test_silent_connections_without_number_keep_no_console_out(guard):
 
 
 def test_one_users_connections_take_no_places_of_another(as_user):
-    """Whatever it calls itself: a service that was taken over is still the service's user."""
+    """Its claimed role does not count: a compromised service is still the service's user."""
     guard = as_user(Role.SERVICE, Role.VIEWER)
     with contextlib.ExitStack() as flood:
         links = [flood.enter_context(BlockingGuard(guard.path, Role.VIEWER)) for _ in range(MAX_OF_ROLE[Role.SERVICE])]
         with pytest.raises(LinkError):
             BlockingGuard(guard.path, Role.VIEWER)
-        guard.accounts.roles = lambda uid: frozenset({Role.CONSOLE, Role.VIEWER})  # the next to come is another user
+        guard.peer_roles.roles = lambda uid: frozenset({Role.CONSOLE, Role.VIEWER})  # the next to come is another user
         for _ in range(2):
             flood.enter_context(BlockingGuard(guard.path, Role.CONSOLE))
         assert [link.snapshot() for link in links] == [SNAPSHOT] * len(links)

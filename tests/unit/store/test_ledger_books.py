@@ -8,9 +8,9 @@ import pytest
 from cabinet.billing import ledger
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.store import accounts
-from cabinet.store.accounts import SqliteBooks
+from cabinet.store import ledger_books
 from cabinet.store.database import Database
+from cabinet.store.ledger_books import SqliteBooks
 
 NOW = WallTime(1000, True)
 
@@ -27,7 +27,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def balances(database: Database) -> dict[str, int]:
     with database.reading() as connection:
-        assert accounts.check(connection) == []
+        assert ledger_books.check(connection) == []
         return {row["name"]: row["balance_fen"] for row in connection.execute("SELECT * FROM account")}
 
 
@@ -69,7 +69,7 @@ def test_postings_stay_as_they_were_made(database: Database, statement: str) -> 
 def test_check_names_an_account_whose_balance_does_not_follow(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute("UPDATE account SET balance_fen = 1600 WHERE name = 'wallet:1'")
-        assert accounts.check(connection) == ["account wallet:1: balance 1600 fen, its postings add up to 1500"]
+        assert ledger_books.check(connection) == ["account wallet:1: balance 1600 fen, its postings add up to 1500"]
 
 
 def test_check_names_a_transaction_that_does_not_balance(database: Database) -> None:
@@ -77,4 +77,4 @@ def test_check_names_a_transaction_that_does_not_balance(database: Database) -> 
         connection.execute("INSERT INTO ledger_transaction (key, kind, unix_ms, trusted) VALUES ('x', 'x', 0, 1)")
         connection.execute("INSERT INTO posting SELECT id, 'wallet:1', 5 FROM ledger_transaction WHERE key = 'x'")
         connection.execute("UPDATE account SET balance_fen = 1505 WHERE name = 'wallet:1'")
-        assert accounts.check(connection) == ["transaction x: its postings add up to 5 fen"]
+        assert ledger_books.check(connection) == ["transaction x: its postings add up to 5 fen"]
