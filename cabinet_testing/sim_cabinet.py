@@ -4,6 +4,7 @@
 of charging takes seconds. `start`, `stop` and `events` replace the service.
 """
 
+import functools
 from importlib import resources
 from pathlib import Path
 
@@ -53,7 +54,10 @@ def demo_config(changes: dict[str, str] | None = None, outlets: int = OUTLETS) -
     for old, new in (changes or {}).items():
         assert old in text, f"demo.toml has no {old!r} to change"
         text = text.replace(old, new)
-    return parse(text, "demo.toml")
+    return _parsed(text, "demo.toml")
+
+
+_parsed = functools.cache(parse)
 
 
 class SimCabinet:
