@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import argon2
+import msgspec
 
 from cabinet import config as configuration
 from cabinet.billing import ledger
@@ -36,11 +37,15 @@ QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # chec
 def demo_config(folder: Path, changes: dict[str, str] | None = None) -> Config:
     """Return the demo's configuration without its start fee, which tests of time and energy would have to subtract."""
     text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
-    text += f'\n[paths]\nstate = "{folder}/state"\nrun = "{folder}/run"\n'
     for old, new in {"start_fee_fen = 20 ": "start_fee_fen = 0 ", **(changes or {})}.items():
         assert old in text, f"demo.toml has no {old!r} to change"
         text = text.replace(old, new)
-    return configuration.parse(text)
+    config = _parsed(text)
+    paths = msgspec.structs.replace(config.paths, state=f"{folder}/state", run=f"{folder}/run")
+    return msgspec.structs.replace(config, paths=paths)
+
+
+_parsed = functools.cache(configuration.parse)
 
 
 @functools.cache

@@ -97,12 +97,12 @@ def judge(harness: ServiceHarness, seconds: int, reboot: bool) -> tuple[list[str
     return wrong, abs(off_s) if not reboot else 0.0
 
 
-def scenario(seed: int, verbose: bool) -> Outcome:
+def scenario(seed: int, verbose: bool, charges: int = CHARGES) -> Outcome:
     chance = random.Random(seed)
     problems: list[str] = []
     offs: list[float] = []
     cells: dict[str, dict[str, int]] = {}
-    for _ in range(CHARGES):
+    for _ in range(charges):
         state, zone, first = chance.choice(STATES), chance.choice(ZONES), Jump(chance)
         then = Jump(chance) if chance.random() < 0.5 else None
         reboot = chance.random() < 0.2
@@ -116,7 +116,7 @@ def scenario(seed: int, verbose: bool) -> Outcome:
         row = cells.setdefault(REBOOT if reboot else state, {})
         name = "**not as promised**" if wrong else first.name
         row[name] = row.get(name, 0) + 1
-    return Outcome(seed, tuple(problems), CHARGES, {"charging time off, s": offs}, cells)
+    return Outcome(seed, tuple(problems), charges, {"charging time off, s": offs}, cells)
 
 
 CAMPAIGN = Campaign(

@@ -45,10 +45,11 @@ HALVES = (b"off 3", b"clear 3\rye", b"watch\r", b"\x1b[", b"outlet ", "充".enco
 class ConsoleHarness:
     """A technician at the raw end of the line. The output is read continuously; only its last part is kept."""
 
-    def __init__(self, cabinet: RealCabinet, can: bool) -> None:
+    def __init__(self, cabinet: RealCabinet, account: str, can: bool) -> None:
         self._cabinet = cabinet
         self._can = can
-        self._pin = cabinet.command("console", "--new-pin", "fuzz").strip().split()[-1]
+        self._account = account  # its setting of the terminal is stored
+        self._pin = cabinet.command("console", "--new-pin", account).strip().split()[-1]
         self._seen = b""
         self._end = -1
         self.open()
@@ -65,7 +66,7 @@ class ConsoleHarness:
         """Log in as a person does: Ctrl-C and Enter until there is a prompt, and again if noise is still in transit."""
         for _ in range(ATTEMPTS):
             self.expect(b"login: ", b"\x03\r")
-            self.send(b"fuzz\r")
+            self.send(self._account.encode() + b"\r")
             if self.expect(b"PIN: ", or_=b"login: ") == b"PIN: ":
                 break
         self.send(self._pin.encode() + b"\r")
@@ -122,20 +123,25 @@ def noise(kind: str, chance: random.Random) -> bytes:
 
 def scenario(seed: int, verbose: bool, share: float = 1.0) -> Outcome:
     """Run one scenario with `share` of its noise."""
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cabinet:
+        cabinet.plug(3, "resistor:200")
+        return disturbed(cabinet, seed, share)
+
+
+def disturbed(cabinet: RealCabinet, seed: int, share: float) -> Outcome:
+    """Run one scenario on `cabinet`, which has a load at outlet 3 and may have had other kinds of noise before."""
     chance = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cabinet:
-        technician = ConsoleHarness(cabinet, can=chance.random() < 0.5)
-        cabinet.plug(3, "resistor:200")
-        journal = len(cabinet.journal())
-        figures: dict[str, list[float]] = {}
-        problems = _disturb(cabinet, technician, kind, chance, share, figures)
-        moved = [r["kind"] for r in cabinet.journal(journal) if r["kind"].startswith(("coil", "contactor"))]
-        problems += [f"the simulator's journal: {moved}"] if moved else []
-        problems += _commands(cabinet)
-        late = [e for e in _events(cabinet) if e.fault is Fault.GUARD_LATE and e.kind is EventKind.TRIPPED]
-        problems += ["the guard was late"] if late else []
-        technician.close()
+    technician = ConsoleHarness(cabinet, kind, can=chance.random() < 0.5)
+    journal = len(cabinet.journal())
+    figures: dict[str, list[float]] = {}
+    problems = _disturb(cabinet, technician, kind, chance, share, figures)
+    moved = [r["kind"] for r in cabinet.journal(journal) if r["kind"].startswith(("coil", "contactor"))]
+    problems += [f"the simulator's journal: {moved}"] if moved else []
+    problems += _commands(cabinet)
+    late = [e for e in _events(cabinet) if e.fault is Fault.GUARD_LATE and e.kind is EventKind.TRIPPED]
+    problems += ["the guard was late"] if late else []
+    technician.close()
     return Outcome(seed, tuple(problems), figures=figures, cells={kind: {"as promised": int(not problems)}})
 
 

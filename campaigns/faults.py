@@ -20,8 +20,11 @@ TURNS = [*NAMES, *(sorted(SLOW_ROWS) * (FAULTS_A_SCENARIO - 1))]
 FAULTS_A_ROW = 200
 
 
-def scenario(seed: int, verbose: bool) -> Outcome:
-    """Run the row that the seed's remainder selects, because then any count of scenarios covers all rows evenly."""
+def scenario(seed: int, verbose: bool, faults: int = FAULTS_A_SCENARIO) -> Outcome:
+    """Run the row that the seed's remainder selects, because then any count of scenarios covers all rows evenly.
+
+    With fewer `faults` it is the first part of the same scenario.
+    """
     name = TURNS[seed % len(TURNS)]
     row, changes = ROWS[name]
     chance = random.Random(seed)
@@ -29,7 +32,7 @@ def scenario(seed: int, verbose: bool) -> Outcome:
     harness = FaultHarness(chance, say, changes, SUITED)
     done = 0
     try:
-        for _ in range(1 if name in SLOW_ROWS else FAULTS_A_SCENARIO):
+        for _ in range(1 if name in SLOW_ROWS else faults):
             row(harness)
             harness.mend()
             done += 1

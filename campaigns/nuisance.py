@@ -386,12 +386,13 @@ LOUD_H = 12.0  # longer than any charge may last
 WOBBLES = 0.02  # share of loose plugs: rare, because a cut ends the scenario and hides later events
 
 
-def scenario(seed: int, verbose: bool) -> Outcome:
+def scenario(seed: int, verbose: bool, hours: float = MAX_H) -> Outcome:
+    """Run one scenario, or its first `hours`."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
         life = Life(Path(folder), chance, verbose)
         try:
-            _live(life, chance)
+            _live(life, chance, hours)
         finally:
             life.sim.close()
     return Outcome(
@@ -402,9 +403,9 @@ def scenario(seed: int, verbose: bool) -> Outcome:
     )
 
 
-def _live(life: Life, chance: random.Random) -> None:
+def _live(life: Life, chance: random.Random, hours: float) -> None:
     coming = chance.sample(list(OUTLETS), len(OUTLETS))
-    end_ns = life.sim.clock.monotonic_ns() + MAX_H * 3600 * NS
+    end_ns = life.sim.clock.monotonic_ns() + round(hours * 3600 * NS)
     while life.sim.clock.monotonic_ns() < end_ns:
         life.go_on(round(min(3600.0, chance.expovariate(1 / (120.0 if coming else PAUSE_S))) * NS))
         life.watch(WATCHED_NS)
@@ -418,7 +419,8 @@ def _live(life: Life, chance: random.Random) -> None:
             chance.choice(EVENTS)(life)
         if life.problems or (not coming and all(guest.end is not None for guest in life.guests.values())):
             return
-    life.problems.append(f"after {MAX_H} h not all have ended")
+    if hours == MAX_H:
+        life.problems.append(f"after {MAX_H} h not all have ended")
 
 
 CAMPAIGN = Campaign(

@@ -6,10 +6,9 @@ from cabinet.clock import NS
 from cabinet.link.guard_protocol import Done
 from cabinet.model import EndReason, EventKind, Fault
 from cabinet.sim.chargers import random_charger
-from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet_testing.sim_cabinet import NO_HEARTBEAT, SimCabinet, demo_config
 
-STEP_NS = 10 * NS
-NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
+STEP_NS = 20 * NS
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def courses(tmp_path_factory):
     """Each load on an outlet of its own, at once: the cabinet, and every outlet's true power at each step."""
-    sim = SimCabinet(tmp_path_factory.mktemp("state"), demo_config(NO_HEARTBEAT))
+    sim = SimCabinet(tmp_path_factory.mktemp("state"), demo_config(NO_HEARTBEAT, outlets=6))
     loads = {1: "runaway-48v20ah", 2: "shorted-cell-48v20ah", 3: "boost-48v20ah", 4: "balancing-48v", 5: "fan-60v"}
     for outlet, load in loads.items():
         sim.plug(outlet, load, 40)

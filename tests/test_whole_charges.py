@@ -7,11 +7,12 @@ import pytest
 from cabinet.clock import NS
 from cabinet.link.guard_protocol import Done
 from cabinet.model import EndReason, EventKind
-from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet_testing.sim_cabinet import NO_HEARTBEAT, SimCabinet, demo_config
 from cabinet_testing.sim_habits import HABITS, LOAD_W, HabitLoad
 
 RECORDED = Path(__file__).parent / "data" / "charge-scooter-36v-lithium.csv"
 MAX_NS = 14 * 3600 * NS
+STEP_NS = 20 * NS
 
 # load, state of charge at the start, what it must end with, and the hours it may take
 CHARGES = [
@@ -28,14 +29,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def sim(tmp_path_factory):
-    """Every charge on an outlet of its own, at once, until all have ended. Without heartbeat hardware: ticks are
-    seconds apart here, and it would let go after 100 ms."""
-    sim = SimCabinet(tmp_path_factory.mktemp("state"), demo_config({"heartbeat_pin = 27\n": ""}))
+    """Every charge on an outlet of its own, at once, until all have ended."""
+    sim = SimCabinet(tmp_path_factory.mktemp("state"), demo_config(NO_HEARTBEAT, outlets=len(CHARGES)))
     for outlet, (load, percent, _, _) in enumerate(CHARGES, 1):
         sim.plug(outlet, load, percent)
         assert isinstance(sim.start(outlet), Done)
     sim.run(2 * NS)
-    sim.stride(MAX_NS, 10 * NS, until=lambda: all(sim.ended(n) for n in range(1, len(CHARGES) + 1)))
+    sim.stride(MAX_NS, STEP_NS, until=lambda: all(sim.ended(n) for n in range(1, len(CHARGES) + 1)))
     yield sim
     sim.close()
 
@@ -63,12 +63,12 @@ def test_no_protection_found_anything_wrong_with_ordinary_charges(sim):
 @pytest.fixture(scope="module")
 def habits_desk(tmp_path_factory):
     """Every habit of a charger on an outlet of its own, at once, until all have ended."""
-    sim = SimCabinet(tmp_path_factory.mktemp("habits"), demo_config({"heartbeat_pin = 27\n": ""}))
+    sim = SimCabinet(tmp_path_factory.mktemp("habits"), demo_config(NO_HEARTBEAT))
     for outlet, habit in enumerate(HABITS, 1):
         sim.world.plug(outlet, HabitLoad(habit.name, habit.watts, step_s=5.0))
         assert isinstance(sim.start(outlet), Done)
     sim.run(2 * NS)
-    sim.stride(MAX_NS, 10 * NS, until=lambda: all(sim.ended(n) for n in range(1, len(HABITS) + 1)))
+    sim.stride(MAX_NS, STEP_NS, until=lambda: all(sim.ended(n) for n in range(1, len(HABITS) + 1)))
     yield sim
     sim.close()
 

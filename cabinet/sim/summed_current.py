@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from cabinet.sim.transient import Sum
 from cabinet.sim.waveform import SILENCE, HalfWave, Mains, Periodic, Wave, square_product
 
+_ROUNDING = 1 + 1e-9  # a table of sums may exceed the sum of its parts' peaks by this factor
+
 
 class SummedCurrent:
     """Sum of steady currents on one stretch of mains. It is a `Wave` with exact values."""
@@ -74,6 +76,8 @@ class SummedCurrent:
         return sum(part.mean_var(from_ns, to_ns) for part in self.parts)
 
     def first_above_ns(self, level_a: float, from_ns: int) -> int | None:
+        if level_a > self.max_a() * _ROUNDING:  # the frequent case; the table would be built for nothing
+            return None
         return self._whole.first_above_ns(level_a, from_ns)
 
     def zero_after_ns(self, at_ns: int) -> int:

@@ -6,6 +6,7 @@ writes at a time and the others wait. All SQL of the program runs inside `transa
 
 import contextlib
 import errno
+import functools
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -112,6 +113,7 @@ class Database:
         self.connection.close()
 
 
+@functools.cache
 def steps() -> list[tuple[int, str, str]]:
     """Return the migrations in order: version, file name, SQL."""
     folder = resources.files("cabinet.store.migrations")

@@ -3,6 +3,7 @@
 import importlib
 import random
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from cabinet.sim.chips import ade7953_registers
 from cabinet.sim.chips.mcp23017 import Mcp23017
 from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.chips.tmp102 import Tmp102
+from cabinet_testing.real_cabinet import running
 from campaigns import (
     clock,
     console_fuzz,
@@ -37,9 +39,9 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
-def as_promised(campaign, seed: int) -> None:
-    """One scenario; where it fails, the command that runs it again."""
-    outcome = attempt(campaign.scenario, seed)
+def as_promised(campaign, seed: int, **part: int) -> None:
+    """One scenario, or its first `part`; if it fails, the command that runs it again."""
+    outcome = attempt(partial(campaign.scenario, **part), seed)
     assert outcome.problems == (), replay(campaign, seed)
 
 
@@ -52,7 +54,7 @@ def test_inrushes_trip_nothing():
 def test_ordinary_charges_end_as_they_should_and_trip_nothing():
     seed = fresh_seed()
     print(f"seed {seed}")
-    as_promised(nuisance.CAMPAIGN, seed)
+    as_promised(nuisance.CAMPAIGN, seed, hours=5)
 
 
 def test_sessions_cost_what_an_oracle_says():
@@ -76,11 +78,15 @@ def test_service_killed_at_any_instant_does_what_was_asked_once():
     assert outcome.problems == (), replay(kill_service.CAMPAIGN, seed)
 
 
-@pytest.mark.parametrize("campaign", [clock.CAMPAIGN, metering.CAMPAIGN], ids=lambda campaign: campaign.name)
-def test_what_was_used_is_counted_right(campaign):
+@pytest.mark.parametrize(
+    ("campaign", "part"),
+    [(clock.CAMPAIGN, {"charges": 4}), (metering.CAMPAIGN, {})],
+    ids=[clock.CAMPAIGN.name, metering.CAMPAIGN.name],
+)
+def test_what_was_used_is_counted_right(campaign, part):
     seed = fresh_seed()
     print(f"seed {seed}")
-    as_promised(campaign, seed)
+    as_promised(campaign, seed, **part)
 
 
 def test_three_protections_find_their_faults():
@@ -88,7 +94,7 @@ def test_three_protections_find_their_faults():
     print(f"seed {campaign_seed}")
     quick = [index for index, name in enumerate(faults.NAMES) if name not in faults.SLOW_ROWS]
     for index in chance.sample(quick, 3):
-        as_promised(faults.CAMPAIGN, chance.getrandbits(32) * len(faults.TURNS) + index)
+        as_promised(faults.CAMPAIGN, chance.getrandbits(32) * len(faults.TURNS) + index, faults=2)
 
 
 @pytest.mark.parametrize("name", WITNESSES)
@@ -193,9 +199,16 @@ def test_disabled_protection_is_blind():
     assert kind().step(None) is None
 
 
+@pytest.fixture(scope="module")
+def cabinet_with_a_console(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("console")) as cabinet:
+        cabinet.plug(3, "resistor:200")
+        yield cabinet
+
+
 @pytest.mark.parametrize("kind", console_fuzz.KINDS)
-def test_noise_on_the_consoles_line_runs_nothing(kind):
+def test_noise_on_the_consoles_line_runs_nothing(kind, cabinet_with_a_console):
     seed = fresh_seed() // len(console_fuzz.KINDS) * len(console_fuzz.KINDS) + console_fuzz.KINDS.index(kind)
     print(f"seed {seed}")
-    outcome = console_fuzz.scenario(seed, False, share=0.05)
+    outcome = console_fuzz.disturbed(cabinet_with_a_console, seed, share=0.05)
     assert outcome.problems == (), replay(console_fuzz.CAMPAIGN, seed)

@@ -287,7 +287,7 @@ def test_with_nobody_to_ask_the_charges_are_unknown_as_for_install(sim, tmp_path
 
 def test_big_bundle_shows_how_far_it_is_in_a_few_lines(sim, tmp_path):
     size = 1000 << 20
-    reading = [InspectionProgress(BUNDLE.name, done << 20, size) for done in range(1, 1000, 7)]
+    reading = [InspectionProgress(BUNDLE.name, done << 20, size) for done in range(1, 1000, 20)]
     tech, steward = technician(sim, tmp_path, InspectionProgress(), QUIET, STICK, *reading, BUNDLE)
     steward.queued = True
     text = tech.say("update check")

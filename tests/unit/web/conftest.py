@@ -5,16 +5,41 @@ the browser begin anew for each test.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from importlib import resources
+from types import CodeType
 from typing import Any
 
 import pytest
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 from litestar.testing import TestClient
 
 from cabinet.config import check
 from cabinet.config.keys import Config
+from cabinet.web import pages
 from cabinet.web.site import create_app
 from cabinet_testing.fake_service import FakeService
+
+
+class CompiledTemplates(BytecodeCache):
+    """Compiled templates in memory, by name and content: many tests make an application of their own."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiled_templates() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "Environment", partial(Environment, bytecode_cache=CompiledTemplates()))
+        yield
 
 
 @pytest.fixture(scope="session")
