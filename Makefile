@@ -21,13 +21,12 @@ quick: lint
 run: $(READY_TO_RUN)
 	@$(BIN)/cabinet run
 
-# A whole cabinet comes alone: its processes are real, and time is what they are about. The pages in a browser are few
-# tests and long ones: they come first, as their folder does, not last as their number would have it.
+# The whole cabinets run one after the other, because their processes are real and time is what they are about; the other
+# tests use what they leave of the cores.
 test: lint
 	@$(BIN)/python -m tools.get_browser
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not whole_cabinet"
 	@$(BIN)/python -m tools.get_terminals
-	$(BIN)/pytest tests/e2e tests/browser -m whole_cabinet
+	$(BIN)/python tools/run_tests.py
 
 lint: $(READY_TO_TEST)
 	$(BIN)/ruff check
