@@ -1,6 +1,7 @@
 """Sessions, usage log and ledger against each other: what each of them alone would not notice."""
 
 import asyncio
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from cabinet.store import backup
 from cabinet_testing.service_harness import FULL, ServiceHarness
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def charged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two charges, paid."""
-    harness = ServiceHarness(tmp_path)
+    harness = ServiceHarness(tmp_path_factory.mktemp("charged"))
 
     async def story() -> None:
         async with harness.running() as service:
@@ -27,6 +28,12 @@ def path(tmp_path: Path) -> Path:
 
     asyncio.run(story())
     return admin.database_path(harness.config)
+
+
+@pytest.fixture
+def path(charged: Path, tmp_path: Path) -> Path:
+    """A copy of its own."""
+    return Path(shutil.copytree(charged.parent, tmp_path / "state")) / charged.name
 
 
 def tamper(path: Path, script: str) -> None:
