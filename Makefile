@@ -16,7 +16,7 @@ READY_TO_TEST := .venv/ready-to-test
 .PHONY: fuzz-api quick run test lint format wheel deb test-vm bench campaign screenshots clean
 
 quick: lint
-	$(BIN)/pytest tests/unit tests/test_architecture.py
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow" tests/unit tests/test_architecture.py
 
 run: $(READY_TO_RUN)
 	@$(BIN)/cabinet run

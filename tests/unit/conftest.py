@@ -1,0 +1,25 @@
+"""Files that are too slow for `make quick`: each takes more than about two seconds on an idle machine."""
+
+from pathlib import Path
+
+import pytest
+
+SLOW_FILES = {
+    ".": "atomic_file",
+    "console": "commissioning doing examples machine roles updates",
+    "guard": "alerts bus_view cabinet_faults closing_queue demo_ticks evidence guard kept_state maintenance recorder "
+    "shorts stuck_registers thermometers watching wear",
+    "protections": "battery pulses_that_repeat stillness",
+    "service": "clock_jumps commands killed_anywhere terms whole_session",
+    "stickers": "stickers",
+    "web": "api_schema attacks fuzz property_residents property_staff property_usage sim walks",
+}  # fmt: skip
+SLOW = {
+    Path(__file__).parent / room / f"test_{name}.py" for room, names in SLOW_FILES.items() for name in names.split()
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path in SLOW:
+            item.add_marker(pytest.mark.slow)
