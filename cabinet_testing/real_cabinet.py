@@ -290,7 +290,7 @@ class Phone:
 
 
 class Resident(Phone):
-    """A phone whose owner has signed in."""
+    """A phone with its owner signed in."""
 
     def __init__(self, cabinet: RealCabinet, card: str, pin: str, language: str) -> None:
         super().__init__(cabinet, language)

@@ -90,7 +90,7 @@ class Studio:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m cabinet_testing.screenshots", description=__doc__)
-    parser.add_argument("pattern", nargs="?", default="", help="only those whose name has this in it")
+    parser.add_argument("pattern", nargs="?", default="", help="only pages with this in their name")
     parser.add_argument("--docs", action="store_true", help="also replace the pictures of the documents")
     args = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)

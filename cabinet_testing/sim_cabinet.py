@@ -44,7 +44,7 @@ def demo_config(changes: dict[str, str] | None = None, outlets: int = OUTLETS) -
     """The ten-outlet example with the patience of a real cabinet; `changes` replace text in it.
 
     With fewer `outlets` a tick is cheaper, but its reads also take less of the cabinet's time and each value has its
-    turn more often: for tests whose result does not depend on that. Two outlets share a meter chip.
+    turn more often: for tests with results that do not depend on that. Two outlets share a meter chip.
     """
     text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
     text = text if outlets == OUTLETS else text[: text.index(f"[[outlet]]\nnumber = {outlets + 1}\n")]
