@@ -20,6 +20,9 @@ SLOW = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gone = [str(path) for path in SLOW if not path.exists()]
+    if gone:
+        raise pytest.UsageError(f"SLOW_FILES names files that do not exist: {gone}")
     for item in items:
         if item.path in SLOW:
             item.add_marker(pytest.mark.slow)

@@ -6,6 +6,7 @@ stuck value, while everything behind it (peak detector, comparators, interrupt o
 but lost. Both faults survive a reset of the chip, as a silicon defect does.
 """
 
+import abc
 import difflib
 from collections.abc import Mapping
 from typing import ClassVar
@@ -15,7 +16,7 @@ from cabinet.errors import SimError
 Addresses = tuple[int, ...]  # of one register: several if it can be read at addresses with different side effects
 
 
-class Stickable:
+class Stickable(abc.ABC):
     """A chip with registers that can be stuck or upset. A chip model implements the four methods at the end."""
 
     name: str
@@ -69,18 +70,18 @@ class Stickable:
 
     # ---- Methods of a chip model
 
+    @abc.abstractmethod
     def _bits(self, address: int) -> int:
         """Return the width of a register in bits."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _is_stored(self, address: int) -> bool:
         """Return whether the register is a cell that keeps the written value, not a measurement."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _present(self, address: int, at_ns: int) -> int:
         """Return the value that a read gives now, without the side effects of a read."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _set_cell(self, address: int, value: int, at_ns: int) -> None:
         """Set a stored register, with all effects of the new value."""
-        raise NotImplementedError
