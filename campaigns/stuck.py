@@ -298,6 +298,8 @@ class Trial:
                 break
             hottest_c = max(hottest_c, sim.world.truth(self.victim).temperature_mc / 1000)
         self.blind_s.append((sim.clock.monotonic_ns() - began_ns) / NS)
+        if not sim.outlet(self.victim).closed:
+            sim.run(MAX_BREAK_NS)  # the command was just given: the contacts part some milliseconds later
         truth = sim.world.truth(self.victim)
         if truth.power_mw > 1000 and (hottest_c > MAX_CONTACT_C or self._is_mute(truth.temperature_mc / 1000)):
             shown = sim.outlet(self.victim).temperature_mc.value
