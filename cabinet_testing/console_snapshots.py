@@ -1,6 +1,5 @@
-"""Snapshots of a cabinet for the console's tests, and clients that answer with them."""
+"""Snapshots of a cabinet for the console's tests, and a service client with prepared answers."""
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -8,29 +7,17 @@ import msgspec
 from cabinet.clock import NS
 from cabinet.config import Config, parse
 from cabinet.config.reference import example
-from cabinet.errors import LinkError, Refused
+from cabinet.errors import Refused
 from cabinet.link.guard_protocol import (
     BusView,
     ChipView,
-    ClearLatch,
-    Command,
-    CycleRelay,
-    Open,
-    Recent,
     ScanView,
     SegmentView,
-    SoundSiren,
-    StaffCommand,
-    StartSelfTest,
-    TestAlertLine,
-    TestResidual,
 )
 from cabinet.link.service_protocol import Query
-from cabinet.maintenance import Attribution, Job, JobKind, JobState, MaintenanceState, OutletMaintenance, RelayWear
+from cabinet.maintenance import Attribution, Job, MaintenanceState, OutletMaintenance, RelayWear
 from cabinet.model import (
     ABSENT,
-    CABINET,
-    Event,
     Fault,
     GuardHealth,
     MeterCount,
@@ -178,72 +165,3 @@ class FakeServiceClient:
         answer = self.answers[kind]
         assert isinstance(answer, kind)
         return answer
-
-
-class FakeGuardClient:
-    """Guard client that answers with `shown`, executes the console's commands on it, and keeps them in `asked`."""
-
-    def __init__(self, shown: Snapshot) -> None:
-        self.shown = shown
-        self.asked: list[Command] = []
-        self.gone = False
-        self.refuses: Refused | None = None
-        self.shown_bus = BUS
-        self.scans = 0
-        self.happened: list[Event] = []
-        self.job: Job | None = None
-
-    def maintenance_state(self) -> MaintenanceState:
-        if self.gone:
-            raise LinkError("guard.sock: no guard answers (Connection refused)")
-        return maintenance_state(self.shown, self.job)
-
-    def snapshot(self) -> Snapshot:
-        if self.gone:
-            raise LinkError("guard.sock: no guard answers (Connection refused)")
-        return self.shown
-
-    def bus(self, scan: bool = False) -> BusView:
-        if self.gone:
-            raise LinkError("guard.sock: no guard answers (Connection refused)")
-        self.scans += scan
-        return self.shown_bus
-
-    def recent(self) -> Recent:
-        if self.gone:
-            raise LinkError("guard.sock: no guard answers (Connection refused)")
-        return Recent(NS, self.happened)
-
-    def request(self, make: Callable[[int], Command]) -> None:
-        if self.gone:
-            raise LinkError("guard.sock: the guard went away")
-        if self.refuses is not None:
-            raise self.refuses
-        command = make(7)
-        self.asked.append(command)
-        if isinstance(command, StaffCommand):
-            self._play(command)
-            return
-        assert isinstance(command, Open | ClearLatch)
-        if command.outlet == CABINET:
-            self.shown = msgspec.structs.replace(self.shown, fault=None, latched=False, why={}, siren=False)
-            return
-        fresh = outlet(command.outlet)
-        outlets = [fresh if state.outlet == command.outlet else state for state in self.shown.outlets]
-        self.shown = msgspec.structs.replace(self.shown, outlets=outlets)
-
-    def _play(self, command: StaffCommand) -> None:
-        """Let tests pass at once; only keep other commands."""
-        kinds = {StartSelfTest: JobKind.SELF_TEST, CycleRelay: JobKind.RELAY_CYCLE, TestAlertLine: JobKind.ALERT_LINE,
-                 TestResidual: JobKind.RESIDUAL, SoundSiren: JobKind.SIREN}  # fmt: skip
-        kind = kinds.get(type(command))
-        if kind is None:
-            return
-        place = getattr(command, "outlet", CABINET)
-        times = getattr(command, "times", 0)
-        values = {"times": times, "done": times, "with_current": times, "output_differs": 0, "least_peak_ma": 380,
-                  "peak_ma": 390, "open_peak_ma": 20, "ms": 186}  # fmt: skip
-        self.job = Job(1, kind, place, command.who, JobState.PASSED, values, [place] if place else [])
-
-    def close(self) -> None:
-        """Do nothing: no resource is held."""

@@ -1,17 +1,41 @@
-"""Guard for the service's tests: keeps the state of a real one, executes commands, and fails on request.
+"""Guard without hardware: keeps the state of a real one or shows values, executes commands, and fails on request.
 
-It outlives the service, as the real one does; `restart` is its own death. Power and time move only by `charge`.
+It answers the calls of the real `Guard`, so that services, consoles and the guard's socket can be tested over it.
 """
 
-from collections.abc import Awaitable, Callable
+import contextlib
+import select
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import msgspec
 
 from cabinet.clock import MS, NS, ManualClock
 from cabinet.errors import Refused
-from cabinet.link.guard_protocol import Command, Energise, Open
+from cabinet.link import guard_protocol
+from cabinet.link.guard_protocol import (
+    BusView,
+    ClearLatch,
+    Command,
+    CycleRelay,
+    Done,
+    Energise,
+    Open,
+    Refusal,
+    SoundSiren,
+    StaffCommand,
+    StartSelfTest,
+    TestAlertLine,
+    TestResidual,
+    Welcome,
+)
+from cabinet.link.peer_roles import PeerRoles
+from cabinet.link.server import EventLog, LinkServer
+from cabinet.maintenance import Job, JobKind, JobState, MaintenanceState
 from cabinet.model import (
     ABSENT,
+    CABINET,
     ChargeLimits,
     EndReason,
     Event,
@@ -25,8 +49,12 @@ from cabinet.model import (
     Reading,
     Snapshot,
 )
+from cabinet_testing import console_snapshots
 
 LOAD_MW = 150_000
+TURN_S = 0.01  # of the socket's thread
+TESTS = {StartSelfTest: JobKind.SELF_TEST, CycleRelay: JobKind.RELAY_CYCLE, TestAlertLine: JobKind.ALERT_LINE,
+         TestResidual: JobKind.RESIDUAL, SoundSiren: JobKind.SIREN}  # fmt: skip
 
 
 class Killed(BaseException):
@@ -69,26 +97,36 @@ class Outlet:
 
 
 class FakeGuard:
-    """`attach` gives a service its link to it; nothing reaches the service until `connect`."""
+    """A guard that outlives the service, as the real one does; `restart` is its own death.
 
-    def __init__(self, clock: ManualClock, outlets: int) -> None:
+    `attach` gives a service its link to it; nothing reaches the service until `connect`. Power and time move only by
+    `charge`. A guard made by `showing` has no such state: its snapshot is `shown`.
+    """
+
+    def __init__(self, clock: ManualClock, outlets: int, shown: Snapshot | None = None) -> None:
         self.clock = clock
         self.outlets = {number: Outlet(number) for number in range(1, outlets + 1)}
         self.runs = 1
         self.epochs = 1
-        self.seq = 0
-        self.kept: list[Event] = []
+        self.events = EventLog("run-1")
         self.commands: list[Command] = []
         self.refuse: dict[type, list[str]] = {}  # codes to answer the next commands of a kind with
         self.deaf = False  # commands are executed, but their answers do not arrive
         self.before_request: Callable[[], None] = lambda: None
         self.cabinet_fault: Fault | None = None
         self.link: Link | None = None
+        self.path: Path | None = None  # of its socket, once it serves
+        self.server: LinkServer | None = None
         self.delivered_uwh: dict[str, int] = {}  # the truth, by session
+        self.shown = shown
+        self.bus = console_snapshots.BUS
+        self.scans = 0
+        self.job: Job | None = None  # the last maintenance test
 
-    @property
-    def guard_run(self) -> str:
-        return f"run-{self.runs}"
+    @classmethod
+    def showing(cls, snapshot: Snapshot, clock: ManualClock | None = None) -> "FakeGuard":
+        """Return a guard that shows `snapshot`, as changed by the console's commands."""
+        return cls(clock or ManualClock(start_ns=2 * NS), 0, snapshot)
 
     def attach(
         self,
@@ -105,16 +143,18 @@ class FakeGuard:
         """Let `seconds` pass with a load of `power_mw` on `outlet`; the guard ends it at its limits, at the second."""
         for _ in range(int(seconds)):
             self.clock.advance_ns(NS)
-            self._second(self.outlets[outlet], power_mw)
+            self.second(outlet, power_mw)
 
     def charge_all(self, seconds: int, power_mw: int = LOAD_MW) -> None:
         """Let time pass on every outlet that holds a session."""
         for _ in range(seconds):
             self.clock.advance_ns(NS)
-            for place in self.outlets.values():
-                self._second(place, power_mw)
+            for outlet in self.outlets:
+                self.second(outlet, power_mw)
 
-    def _second(self, place: Outlet, power_mw: int) -> None:
+    def second(self, outlet: int, power_mw: int) -> None:
+        """Count a second's charge with a load of `power_mw`, if `outlet` holds a session. The clock stays."""
+        place = self.outlets[outlet]
         if place.session_id is None:
             return
         place.power_mw = power_mw
@@ -186,8 +226,7 @@ class FakeGuard:
         """Kill and start the guard: relays open, events not yet acknowledged are lost."""
         self.disconnect()
         self.runs += 1
-        self.seq = 0
-        self.kept = []
+        self.events = EventLog(f"run-{self.runs}")
         for place in self.outlets.values():
             fault, latched, refusal = place.fault, place.latched, place.refusal
             place.forget()
@@ -199,8 +238,7 @@ class FakeGuard:
                 place.energy_uwh = place.powered_ms = place.charging_ms = 0
 
     def _note(self, place: Outlet | None, kind: EventKind, **fields: object) -> None:
-        self.seq += 1
-        event = Event(self.guard_run, self.seq, self.clock.monotonic_ns(), kind)
+        event = Event("", 0, self.clock.monotonic_ns(), kind)
         if place is not None:
             event = msgspec.structs.replace(
                 event,
@@ -209,7 +247,7 @@ class FakeGuard:
                 count=place.count(),
                 charge_count=place.charge_count(),
             )
-        self.kept.append(msgspec.structs.replace(event, **fields))
+        self.events.add(msgspec.structs.replace(event, **fields))
 
     # --- Link to the service ----------------------------------------------------------------------------------------
 
@@ -229,7 +267,7 @@ class FakeGuard:
     async def tell(self) -> None:
         """Send the events not sent on this connection yet, in order, then a snapshot."""
         link = self._link()
-        for event in [event for event in self.kept if event.seq > link.sent]:
+        for event in [event for event in self.events.kept if event.seq > link.sent]:
             link.sent = event.seq
             await link.on_event(event)
         self.show()
@@ -245,10 +283,21 @@ class FakeGuard:
         assert self.link is not None, "no service is attached"
         return self.link
 
+    # --- Calls of the real guard ------------------------------------------------------------------------------------
+
+    def bus_view(self, scan: bool = False) -> BusView:
+        self.scans += scan
+        return self.bus
+
+    def maintenance_state(self) -> MaintenanceState:
+        return console_snapshots.maintenance_state(self.snapshot(), self.job)
+
     def snapshot(self) -> Snapshot:
+        if self.shown is not None:
+            return self.shown
         now_ns = self.clock.monotonic_ns()
         return Snapshot(
-            guard_run=self.guard_run,
+            guard_run=self.events.guard_run,
             epoch=f"epoch-{self.epochs}",
             at_ns=now_ns,
             outlets=[self._state(place, now_ns) for place in self.outlets.values()],
@@ -257,7 +306,7 @@ class FakeGuard:
             frequency_mhz=Reading(50_000, now_ns, Quality.OK),
             inside_mc=ABSENT,
             feed_mw=sum(place.power_mw for place in self.outlets.values()),
-            last_seq=self.seq,
+            last_seq=self.events.last_seq,
             health=GuardHealth(False, 0, 0, 0, 0, 0, 0),
             feed_limit_mw=7_000_000,
             fault=self.cabinet_fault,
@@ -288,35 +337,100 @@ class FakeGuard:
             trial=place.trial,
         )
 
-    def obey(self, command: Command) -> None:
-        """Execute a command as the real guard does. Raises Refused."""
+    def handle(self, command: Command) -> Done | Refusal:
+        """Execute a command as the real guard does."""
         self.commands.append(command)
-        codes = self.refuse.get(type(command), [])
-        if codes:
-            raise Refused(codes.pop(0))
-        if isinstance(command, Energise):
-            self._energise(self.outlets[command.outlet], command)
-        elif isinstance(command, Open):
+        codes = self.refuse.get(type(command))
+        code = codes.pop(0) if codes else self._execute(command)
+        params = {"outlet": getattr(command, "outlet", CABINET)}
+        return Done(command.id) if code is None else Refusal(command.id, code, params)
+
+    def _execute(self, command: Command) -> str | None:
+        if self.shown is not None:
+            self.shown = self._changed(self.shown, command)
+        elif isinstance(command, Energise):
+            return self._energise(self.outlets[command.outlet], command)
+        else:
+            assert isinstance(command, Open), f"the service never sends {command}"
             place = self.outlets[command.outlet]
             if place.session_id is not None and place.session_id == command.session_id:
                 self.end(command.outlet, command.reason, command.who)
-        else:
-            raise AssertionError(f"the service never sends {command}")
+        return None
 
-    def _energise(self, place: Outlet, command: Energise) -> None:
+    def _changed(self, shown: Snapshot, command: Command) -> Snapshot:
+        """Return the values after the console's `command`. Maintenance tests pass at once."""
+        if isinstance(command, StaffCommand):
+            self._pass_test(command)
+            return shown
+        assert isinstance(command, Open | ClearLatch), f"the console never sends {command}"
+        if command.outlet == CABINET:
+            return msgspec.structs.replace(shown, fault=None, latched=False, why={}, siren=False)
+        fresh = console_snapshots.outlet(command.outlet)
+        outlets = [fresh if state.outlet == command.outlet else state for state in shown.outlets]
+        return msgspec.structs.replace(shown, outlets=outlets)
+
+    def _pass_test(self, command: StaffCommand) -> None:
+        kind = TESTS.get(type(command))
+        if kind is None:
+            return
+        place, times = getattr(command, "outlet", CABINET), getattr(command, "times", 0)
+        values = {"times": times, "done": times, "with_current": times, "output_differs": 0, "least_peak_ma": 380,
+                  "peak_ma": 390, "open_peak_ma": 20, "ms": 186}  # fmt: skip
+        self.job = Job(1, kind, place, command.who, JobState.PASSED, values, [place] if place else [])
+
+    def _energise(self, place: Outlet, command: Energise) -> str | None:
         if place.session_id == command.session_id:
             place.limits = command.limits
-            return
+            return None
         if place.session_id is not None:
-            raise Refused("outlet_busy")
-        if any(event.session_id == command.session_id and event.kind is EventKind.ENDED for event in self.kept):
-            raise Refused("session_over")
+            return "outlet_busy"
+        if any(event.session_id == command.session_id and event.kind is EventKind.ENDED for event in self.events.kept):
+            return "session_over"
         if place.refusal is not None:
-            raise Refused(place.refusal)
+            return place.refusal
         place.session_id, place.limits, place.loaded = command.session_id, command.limits, command.had_load
         place.base = place.count()
         place.used = MeterCount(command.used_energy_mwh, command.used_powered_ms, command.used_charging_ms)
         self._note(place, EventKind.CLOSED)
+        return None
+
+    # --- Socket -----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def serving(
+        self, path: Path, peer_roles: PeerRoles | None = None, each_turn: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """Serve the guard's socket at `path` with the real server, in a thread, which also calls `each_turn`."""
+        server = LinkServer(
+            path,
+            Welcome(guard_protocol.VERSION, self.events.guard_run, f"epoch-{self.epochs}", list(self.outlets) or [1]),
+            self.events,
+            self.handle,
+            self.snapshot,
+            self.bus_view,
+            self.clock,
+            self.maintenance_state,
+            peer_roles or PeerRoles.of_this_machine(),
+        )
+        self.path, self.server = path, server
+        over = threading.Event()
+
+        def serve() -> None:
+            while not over.is_set():
+                ready, _, _ = select.select(server.descriptors, [], [], TURN_S)
+                server.serve(ready)
+                each_turn()
+                server.push_events()
+                server.publish(self.snapshot())
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            server.close()
 
 
 class Link:
@@ -344,11 +458,11 @@ class Link:
         guard.before_request()
         if not self.connected:
             raise Refused("guard_unreachable")
-        guard.obey(make(len(guard.commands) + 1))
+        answer = guard.handle(make(len(guard.commands) + 1))
+        if isinstance(answer, Refusal):
+            raise Refused(answer.code, **answer.params)
         if guard.deaf:
             raise Refused("guard_unreachable")
 
     def acknowledge(self, guard_run: str, seq: int) -> None:
-        guard = self.guard
-        if guard_run == guard.guard_run:
-            guard.kept = [event for event in guard.kept if event.seq > seq]
+        self.guard.events.acknowledge(guard_run, seq)

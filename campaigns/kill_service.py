@@ -25,7 +25,7 @@ from cabinet.system.run_folder import guard_socket
 from cabinet_testing.real_cabinet import Resident, wait_for
 from campaigns.live import CODES, Say
 from campaigns.runner import Campaign, Outcome, main
-from campaigns.warm_service import FakeGuardServer, WarmCabinet
+from campaigns.warm_service import RealTimeGuard, WarmCabinet
 
 KILLS = 25  # per scenario
 SOON_S = 0.12  # a request is answered within about this time
@@ -35,7 +35,7 @@ CHECKPOINTS_S = 1.2
 class Kills:
     """Actions of residents just before the service dies; `problems` collects the deviations."""
 
-    def __init__(self, cabinet: WarmCabinet, guard: FakeGuardServer, chance: random.Random, say: Say) -> None:
+    def __init__(self, cabinet: WarmCabinet, guard: RealTimeGuard, chance: random.Random, say: Say) -> None:
         self.cabinet, self.guard, self.chance, self.say = cabinet, guard, chance, say
         self.problems: list[str] = []
         self.cells: dict[str, dict[str, int]] = {}
@@ -198,9 +198,10 @@ def fields(action: str) -> dict[str, str]:
 def scenario(seed: int, verbose: bool, kills: int = KILLS) -> Outcome:
     chance = random.Random(seed)
     say: Say = (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None)
+    guard = RealTimeGuard()
     with (
         tempfile.TemporaryDirectory(prefix="kill-") as folder,
-        FakeGuardServer(guard_socket(Path(folder) / "run")) as guard,
+        guard.guard.serving(guard_socket(Path(folder) / "run"), each_turn=guard.turn),
     ):
         cabinet = WarmCabinet(Path(folder))
         cabinet.start("service")

@@ -7,26 +7,19 @@ fake guard of the service's tests runs in this process, behind a real `guard.soc
 
 import multiprocessing
 import os
-import select
 import signal
 import socket
 import threading
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from cabinet.clock import NS, SystemClock
-from cabinet.errors import Refused
-from cabinet.link.guard_protocol import VERSION, Acknowledge, BusView, Command, Done, Refusal, ScanView, Welcome
-from cabinet.link.server import EventLog, LinkServer
-from cabinet.model import EndReason, Event
+from cabinet.model import EndReason
 from cabinet_testing.fake_guard import FakeGuard
 from cabinet_testing.real_cabinet import COMMANDS, Process, RealCabinet, _die_with_parent
 
 OUTLETS = 10
-TURN_S = 0.02
-SNAPSHOT_TURNS = 5
 POWER_MW = 250_000
 
 _context = multiprocessing.get_context("forkserver")
@@ -40,38 +33,14 @@ class RealClock(SystemClock):
         pass
 
 
-class _Events(EventLog):
-    """Events of the fake guard, with the interface of the link's server."""
+class RealTimeGuard:
+    """A fake guard in real time: it delivers energy to `plugged` outlets, and keeps events until acknowledged."""
 
-    def __init__(self, guard: FakeGuard) -> None:
-        super().__init__(guard.guard_run)
-        self._guard = guard
-
-    def acknowledge(self, guard_run: str, seq: int) -> None:
-        self._guard.kept = [event for event in self._guard.kept if event.seq > seq]
-
-    def after(self, seq: int, most: int) -> list[Event]:
-        return [event for event in self._guard.kept if event.seq > seq][:most]
-
-
-class FakeGuardServer:
-    """A fake guard: it holds sessions, delivers energy to `plugged` outlets, and keeps events until acknowledged."""
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         self.guard = FakeGuard(RealClock(), OUTLETS)  # type: ignore[arg-type]  # moves by itself
         self.plugged = set(self.guard.outlets)
         self._turn = threading.Lock()
-        self._over = threading.Event()
-        self._server = LinkServer(
-            path,
-            Welcome(VERSION, self.guard.guard_run, "epoch-1", list(self.guard.outlets)),
-            _Events(self.guard),
-            self._obey,
-            self.guard.snapshot,
-            lambda scan: BusView(0, [], [], [], 0, ScanView()),
-            SystemClock(),
-        )
-        self._thread = threading.Thread(target=self._run)
+        self._second_ns = self.guard.clock.monotonic_ns()
 
     def unplug(self, outlet: int, reason: EndReason) -> None:
         with self._turn:
@@ -79,39 +48,13 @@ class FakeGuardServer:
             if self.guard.outlets[outlet].session_id is not None:
                 self.guard.end(outlet, reason)
 
-    def _obey(self, command: Command) -> Done | Refusal:
-        assert not isinstance(command, Acknowledge), "the link's server handles it"
-        try:
-            self.guard.obey(command)
-        except Refused as refused:
-            return Refusal(command.id, refused.code)
-        return Done(command.id)
-
-    def _run(self) -> None:
-        second_ns, turns = SystemClock().monotonic_ns(), 0
-        while not self._over.is_set():
-            ready, _, _ = select.select(self._server.descriptors, [], [], TURN_S)
-            with self._turn:
-                self._server.serve(ready)
-                if SystemClock().monotonic_ns() - second_ns >= NS:
-                    second_ns += NS
-                    for outlet in self.plugged:
-                        self.guard._second(self.guard.outlets[outlet], POWER_MW)
-                turns += 1
-                if turns % SNAPSHOT_TURNS == 0:
-                    self._server.publish(self.guard.snapshot())
-                self._server.push_events()
-
-    def __enter__(self) -> "FakeGuardServer":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-        self._server.close()
+    def turn(self) -> None:
+        """Deliver the energy of a second once it has passed."""
+        with self._turn:
+            if self.guard.clock.monotonic_ns() - self._second_ns >= NS:
+                self._second_ns += NS
+                for outlet in self.plugged:
+                    self.guard.second(outlet, POWER_MW)
 
 
 class _Forked:

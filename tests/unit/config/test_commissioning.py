@@ -2,20 +2,18 @@
 
 import pytest
 
-from cabinet.clock import ManualClock
 from cabinet.config.commissioning import load_or_commission, uncommissioned
 from cabinet.config.reference import example
-from cabinet.console.accounts import ConsoleAccounts
-from cabinet.console.shell import Shell
 from cabinet.errors import ConfigErrors
-from cabinet_testing.console_snapshots import FakeGuardClient, snapshot
+from cabinet_testing.console_harness import ConsoleHarness
+from cabinet_testing.console_snapshots import snapshot
+from cabinet_testing.fake_guard import FakeGuard
 
 
 def test_new_cabinet_says_so_before_anybody_logs_in(tmp_path):
-    clock = ManualClock()
     config = load_or_commission(tmp_path / "cabinet.toml")
-    shell = Shell(config, ConsoleAccounts(tmp_path / "staff.json", clock), FakeGuardClient(snapshot()), clock)
-    assert "尚未配置 (NEW)" in shell.greet().text
+    console = ConsoleHarness(FakeGuard.showing(snapshot()), tmp_path, name="", config=config)
+    assert "尚未配置 (NEW)" in console.shell.greet().text
 
 
 def test_console_of_a_new_cabinet_is_on_the_pis_serial_port():

@@ -2,30 +2,20 @@
 
 import pytest
 
-from cabinet.clock import ManualClock
-from cabinet_testing.console_harness import made_accounts
+from cabinet_testing.console_harness import ConsoleHarness
 from cabinet_testing.console_line import IT_IS_A_TERMINAL, LOGIN, OF_24_BY_80, ConsoleLine
-from cabinet_testing.console_snapshots import BLIND, CHARGING, SHORTED, FakeGuardClient, snapshot
-from cabinet_testing.fake_guard_console import Terminal
-
-
-@pytest.fixture(scope="module")
-def staff_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("staff") / "console-staff.json"
-    made_accounts(path, ManualClock())
-    return path.read_bytes()
+from cabinet_testing.console_snapshots import BLIND, CHARGING, SHORTED, snapshot
+from cabinet_testing.fake_guard import FakeGuard
 
 
 @pytest.fixture
-def guard():
-    return FakeGuardClient(snapshot(CHARGING, SHORTED, BLIND))
+def terminal(tmp_path):
+    return ConsoleHarness(FakeGuard.showing(snapshot(CHARGING, SHORTED, BLIND)), tmp_path, name="")
 
 
 @pytest.fixture
-def terminal(tmp_path, staff_file, guard):
-    path = tmp_path / "console-staff.json"
-    path.write_bytes(staff_file)
-    return Terminal(path, guard)
+def guard(terminal):
+    return terminal.guard
 
 
 @pytest.fixture

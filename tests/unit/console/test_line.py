@@ -4,41 +4,31 @@ import os
 import select
 import threading
 
-import argon2
 import pytest
 
-from cabinet.clock import NS, ManualClock
-from cabinet.console.accounts import ConsoleAccounts, Level
+from cabinet.clock import NS
 from cabinet.console.guard_client import ReconnectingGuardClient
-from cabinet.console.shell import Shell
 from cabinet.console.terminal.pty_pair import PtyPair
 from cabinet.console.terminal.serial_port import CarrierDetectPort, SerialServer, UnpluggedError, open_port
 from cabinet.console.terminal.session import TerminalSession
 from cabinet.errors import LinkError
-from cabinet_testing.console_snapshots import CONFIG, SHORTED, FakeGuardClient, snapshot
+from cabinet_testing.console_harness import DirectGuardClient
+from cabinet_testing.console_line import LOGIN
+from cabinet_testing.console_snapshots import CONFIG, SHORTED, snapshot
+from cabinet_testing.fake_guard import FakeGuard
 
 WITHIN_S = 20  # only keeps a broken build from hanging
-LOGIN = b"tech\r123456\r"
 
 
 @pytest.fixture
-def clock():
-    return ManualClock()
+def clock(terminal):
+    return terminal.clock
 
 
 @pytest.fixture
-def guard():
-    return FakeGuardClient(snapshot(SHORTED))
-
-
-@pytest.fixture
-def conversation(tmp_path, clock, guard):
-    staff = ConsoleAccounts(
-        tmp_path / "staff.json", clock, argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    )
-    staff.set_pin("tech", Level.SERVICE, "123456")
-    staff.remember("tech", language="en", terminal="plain")
-    return TerminalSession(Shell(CONFIG, staff, guard, clock), clock)
+def conversation(terminal):
+    terminal.staff.remember("tech", terminal="plain")
+    return TerminalSession(terminal.shell, terminal.clock)
 
 
 # --- bytes to bytes --------------------------------------------------------------------------------------------------
@@ -48,13 +38,13 @@ def test_login_echoes_the_name_and_not_the_pin(conversation):
     conversation.greet()
     shown = conversation.take(LOGIN).decode()
     assert shown.startswith("tech\r\n密码 PIN: \r\nLogged in as tech")
-    assert "123456" not in shown
+    assert "pin-tech" not in shown
     assert shown.endswith("SG-1> ")
 
 
 def test_pin_is_hidden_also_when_it_comes_byte_by_byte(conversation):
     shown = b"".join(conversation.take(bytes([byte])) for byte in LOGIN)
-    assert b"123456" not in shown
+    assert b"pin-tech" not in shown
     assert shown == b"tech\r\n\xe5\xaf\x86\xe7\xa0\x81 PIN: \r\n" + shown[shown.index(b"Logged") :]
 
 
@@ -343,11 +333,11 @@ def test_whole_console_over_a_cable(cable, conversation, guard):
 # --- the guard's connection ------------------------------------------------------------------------------------------
 
 
-class Connection(FakeGuardClient):
+class Connection(DirectGuardClient):
     """A connection that breaks when told."""
 
     def __init__(self) -> None:
-        super().__init__(snapshot(SHORTED))
+        super().__init__(FakeGuard.showing(snapshot(SHORTED)))
         self.closed = False
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ def test_guard_gone_is_a_code(program):
 
 def test_notices_to_a_program_are_lines_of_their_own(program):
     program.type(b"notices on\r")
-    program.guard.shown = snapshot(outlet(7, fault=Fault.OUTLET_HOT, latched=True))
+    program.guard.cabinet.shown = snapshot(outlet(7, fault=Fault.OUTLET_HOT, latched=True))
     told = [msgspec.json.decode(told[1:]) for told in program.tick(2).splitlines()]
     assert {"code": "fault", "outlet": 7, "fault": "outlet_hot", "latched": True} in [each["notice"] for each in told]
 

@@ -2,59 +2,45 @@
 
 import re
 
-import argon2
 import msgspec
 import pytest
 
-from cabinet.clock import NS, ManualClock, WallTime
+from cabinet.clock import NS, WallTime
 from cabinet.config.reference import example
-from cabinet.console.accounts import ConsoleAccounts, Level
-from cabinet.console.command import Backends
 from cabinet.console.commands.chart import chart
 from cabinet.console.commands.margins import nearness
 from cabinet.console.registry import COMMANDS
-from cabinet.console.shell import Shell
 from cabinet.console.terminal.columns import cut, fold, table, width
 from cabinet.link.service_protocol import AuditAnswer, AuditLine, DayEnergy, Energy
 from cabinet.model import Event, EventKind, Fault, Quality, Reading
+from cabinet_testing.console_harness import ConsoleHarness
 from cabinet_testing.console_snapshots import (
     BUS,
     CHARGING,
     CONFIG,
     SHORTED,
-    FakeGuardClient,
     FakeServiceClient,
     ok,
     outlet,
     snapshot,
 )
+from cabinet_testing.fake_guard import FakeGuard
 
-QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+def harness(folder, language: str, records: FakeServiceClient) -> ConsoleHarness:
+    source = folder / "cabinet.toml"
+    source.write_text(example().replace("# baud = 115200", "baud = 9600"), encoding="utf-8")
+    fake = FakeGuard.showing(snapshot(CHARGING, SHORTED))
+    return ConsoleHarness(fake, folder, language=language, records=records, source=source)
 
 
-class Terminal:
-    def __init__(self, folder, language: str, records: FakeServiceClient) -> None:
-        self.guard = FakeGuardClient(snapshot(CHARGING, SHORTED))
-        self.clock = ManualClock(start_ns=2 * NS)
-        source = folder / "cabinet.toml"
-        source.write_text(example().replace("# baud = 115200", "baud = 9600"), encoding="utf-8")
-        staff = ConsoleAccounts(folder / "staff.json", self.clock, QUICK)
-        staff.set_pin("tech", Level.SERVICE, "123456")
-        staff.remember("tech", language=language)
-        self.shell = Shell(CONFIG, staff, self.guard, self.clock, Backends(records=records, source=source))
-        self.shell.line("tech")
-        self.shell.line("123456")
-
-    def say(self, line: str) -> str:
-        return self.shell.line(line).text
-
-    def json(self, line: str):
-        return msgspec.json.decode(self.say(f"{line} --json"))
+def json_of(terminal: ConsoleHarness, line: str):
+    return msgspec.json.decode(terminal.say(f"{line} --json"))
 
 
 @pytest.fixture
 def terminal(tmp_path):
-    return Terminal(tmp_path, "en", FakeServiceClient())
+    return harness(tmp_path, "en", FakeServiceClient())
 
 
 def test_nearest_limit_comes_first_and_unknown_last():
@@ -72,7 +58,7 @@ def test_voltage_is_near_the_bound_it_is_nearer_to():
 
 
 def test_config_says_file_and_line_or_default(terminal):
-    rows = {row["key"]: row for row in terminal.json("config")["data"]}
+    rows = {row["key"]: row for row in json_of(terminal, "config")["data"]}
     assert rows["site.site_id"]["file"].endswith("cabinet.toml")
     line = rows["outlet[3].relay"]["line"]
     assert 'relay = "expander:0x20/2"' in example().splitlines()[line - 1]
@@ -91,25 +77,25 @@ def test_bus_shows_what_failed_and_a_stranger(terminal):
     sick = msgspec.structs.replace(
         BUS.segments[1], up=False, errors={"ETIMEDOUT": 3}, last_error="ADE7953 at 0x38: ETIMEDOUT", last_error_ns=NS
     )
-    terminal.guard.shown_bus = msgspec.structs.replace(BUS, segments=[BUS.segments[0], sick], errors=3)
+    terminal.guard.cabinet.bus = msgspec.structs.replace(BUS, segments=[BUS.segments[0], sick], errors=3)
     shown = terminal.say("bus")
     assert "DOWN" in shown
     assert "ETIMEDOUT:3" in shown
     assert "segment 0x70/1, 1 s ago: ADE7953 at 0x38: ETIMEDOUT" in shown
-    assert terminal.guard.scans == 0
+    assert terminal.guard.cabinet.scans == 0
     terminal.say("bus scan")
-    assert terminal.guard.scans == 1
+    assert terminal.guard.cabinet.scans == 1
 
 
 def test_sensors_give_the_raw_registers_by_name(terminal):
-    data = terminal.json("sensors 1")["data"]["outlets"]
+    data = json_of(terminal, "sensors 1")["data"]["outlets"]
     assert [row["outlet"] for row in data] == [1]
     assert data[0]["raw"] == {"IRMSA": 1200, "AWATT": 140, "VRMS": 5_621_000, "T@0x48": 0x1970}
 
 
 def test_log_tells_events_with_their_moment(terminal):
     happened = Event("run", 1, NS, EventKind.TRIPPED, outlet=5, fault=Fault.SHORT_CIRCUIT, latched=True)
-    terminal.guard.happened = [happened]
+    terminal.guard.cabinet.events.add(happened)
     assert terminal.say("log").endswith("Outlet 5  tripped  Short circuit, latched")
 
 
@@ -117,12 +103,12 @@ def test_sessions_are_the_guards_where_the_service_is_dead(terminal):
     shown = terminal.say("sessions")
     assert shown.splitlines()[0] == "The service does not answer; these are the guard's charges:"
     assert " 3  S-1 " in shown
-    assert terminal.json("sessions")["data"]["guard"][0]["session_id"] == "S-1"
+    assert json_of(terminal, "sessions")["data"]["guard"][0]["session_id"] == "S-1"
 
 
 def test_energy_shows_what_either_knows(tmp_path):
     days = Energy([DayEnergy("2026-11-25", {3: 1_500_000})])
-    terminal = Terminal(tmp_path, "en", FakeServiceClient(days))
+    terminal = harness(tmp_path, "en", FakeServiceClient(days))
     assert "1.123" in terminal.say("energy")
     terminal.guard.gone = True
     shown = terminal.say("energy")
@@ -146,7 +132,7 @@ def test_trip_that_does_not_exist(terminal):
      "outlet 5", "sensors", "config", "config site", "config protections", "help"],
 )  # fmt: skip
 def test_every_screen_keeps_to_80_columns(tmp_path, language, line):
-    terminal = Terminal(tmp_path, language, FakeServiceClient())
+    terminal = harness(tmp_path, language, FakeServiceClient())
     too_wide = [shown for shown in terminal.say(line).splitlines() if width(shown) > 80]
     assert too_wide == []
 
@@ -157,17 +143,17 @@ def test_audit_shows_what_others_typed_as_text(tmp_path, language):
     hostile = "\x1b]0;x\x07\x1b[2J\u202e\nforged\x9b"
     at = WallTime(1_780_000_000_000, True)
     line = AuditLine(1, at, hostile, "operator", "console", "top_up", hostile, hostile)
-    terminal = Terminal(tmp_path, language, FakeServiceClient(AuditAnswer([line])))
+    terminal = harness(tmp_path, language, FakeServiceClient(AuditAnswer([line])))
     shown = terminal.say("audit")
     assert len(shown.splitlines()) == 2
     assert "\ufffd]0;x\ufffd\ufffd[2J\ufffd\ufffdforged\ufffd" in shown
     assert re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown + terminal.say("audit --json")) == []
-    assert terminal.json("audit")["data"][0]["detail"] == hostile, "a program gets every character"
+    assert json_of(terminal, "audit")["data"][0]["detail"] == hostile, "a program gets every character"
 
 
 @pytest.mark.parametrize("line", ["status", "outlet 3", "unlock 3", "outlet 3 --json"])
 def test_note_of_an_outlet_is_text_in_every_answer(terminal, line):
-    terminal.guard.shown = snapshot(outlet(3, note="socket \x1b[2J\u202ebroken\x9b"))
+    terminal.guard.cabinet.shown = snapshot(outlet(3, note="socket \x1b[2J\u202ebroken\x9b"))
     shown = terminal.say(line)
     assert re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown) == []
     assert "broken" in shown or line == "status"

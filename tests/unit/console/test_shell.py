@@ -12,12 +12,11 @@ from cabinet.console.command import LineMode
 from cabinet.console.reply import Reply
 from cabinet.console.shell import ANSWER_WITHIN_S
 from cabinet.console.terminal.columns import width
-from cabinet.errors import Refused
 from cabinet.link.guard_protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
-from cabinet_testing.console_harness import ACCOUNTS
-from cabinet_testing.console_snapshots import CONFIG, SHORTED, FakeGuardClient, snapshot
-from cabinet_testing.fake_guard_console import DANGEROUS, Terminal
+from cabinet_testing.console_harness import ACCOUNTS, DANGEROUS, ConsoleHarness
+from cabinet_testing.console_snapshots import CONFIG, SHORTED, snapshot
+from cabinet_testing.fake_guard import FakeGuard
 
 # --- login -----------------------------------------------------------------------------------------------------------
 
@@ -63,21 +62,21 @@ def test_lock_is_said_with_its_time(terminal):
 
 def test_noise_at_the_login_is_not_worth_a_hash(terminal):
     assert terminal.say("\x00��*&^") == "这不是账号名。"
-    assert terminal.prompt == "账号 login: "
+    assert terminal.reply.prompt == "账号 login: "
 
 
 def test_damaged_staff_file_is_said_and_survived(terminal, tmp_path):
-    (tmp_path / "console-staff.json").write_bytes(b"{")
+    (tmp_path / "staff.json").write_bytes(b"{")
     terminal.say("tech")
-    assert "console-staff.json:cannotberead" in "".join(terminal.say("pin-tech").split())  # wherever it is folded
-    assert terminal.prompt == "账号 login: "
+    assert "staff.json:cannotberead" in "".join(terminal.say("pin-tech").split())  # wherever it is folded
+    assert terminal.reply.prompt == "账号 login: "
 
 
 def test_logout_and_control_d_end_the_login(terminal):
-    for leave in (lambda: terminal.say("logout"), lambda: terminal.show(terminal.shell.end())):
+    for leave in (lambda: terminal.say("logout"), lambda: terminal.follow(terminal.shell.end())):
         terminal.log_in()
         assert leave() == "Logged out."
-        assert (terminal.shell.logged_in, terminal.prompt) == (False, "账号 login: ")
+        assert (terminal.shell.logged_in, terminal.reply.prompt) == (False, "账号 login: ")
 
 
 def test_idle_login_ends_by_itself_and_typing_keeps_it(terminal):
@@ -89,7 +88,7 @@ def test_idle_login_ends_by_itself_and_typing_keeps_it(terminal):
     terminal.clock.advance_ns(idle_ns - 1)
     assert terminal.shell.tick() is None
     terminal.clock.advance_ns(1)
-    assert terminal.show(terminal.shell.tick()) == "Logged out: no input for too long."
+    assert terminal.follow(terminal.shell.tick()) == "Logged out: no input for too long."
     assert not terminal.shell.logged_in
     assert terminal.shell.tick() is None
 
@@ -126,7 +125,7 @@ def test_clear_shows_the_fault_and_asks_first(terminal, guard):
     terminal.log_in()
     question = terminal.say("clear 5")
     assert question.splitlines()[:2] == ["Outlet 5: Short circuit, latched", "  peak 61.2 A, limit 30 A"]
-    assert terminal.prompt == "Type yes to go on: "
+    assert terminal.reply.prompt == "Type yes to go on: "
     assert guard.asked == []
     assert terminal.say("yes") == "The latch of outlet 5 is cleared."
     assert guard.asked == [ClearLatch(7, 5, "console:tech")]
@@ -139,7 +138,7 @@ def test_anything_but_yes_does_nothing(terminal, guard, answer):
     terminal.say("clear 5")
     assert terminal.say(answer) == "Nothing was done."
     assert guard.asked == []
-    assert terminal.prompt == "SG-1> "
+    assert terminal.reply.prompt == "SG-1> "
 
 
 def test_chinese_yes_is_a_yes(terminal, guard):
@@ -158,7 +157,7 @@ def test_interrupted_or_forgotten_or_overlong_question_is_answered_no(terminal, 
     assert guard.asked == []
 
 
-def _forgotten(terminal: Terminal) -> Reply:
+def _forgotten(terminal: ConsoleHarness) -> Reply:
     terminal.clock.advance_ns(ANSWER_WITHIN_S * NS)
     reply = terminal.shell.tick()
     assert reply is not None
@@ -168,16 +167,16 @@ def _forgotten(terminal: Terminal) -> Reply:
 def test_clear_of_an_outlet_without_a_latch_asks_nothing(terminal, guard):
     terminal.log_in()
     assert terminal.say("clear 8") == "Outlet 8 is not latched: there is nothing to clear."
-    assert terminal.prompt == "SG-1> "
+    assert terminal.reply.prompt == "SG-1> "
     assert guard.asked == []
 
 
 def test_refusal_of_the_guard_is_said_in_words(terminal, guard):
     terminal.log_in()
-    guard.refuses = Refused("fault_present")
+    guard.cabinet.refuse[ClearLatch] = ["fault_present"]
     terminal.say("clear 5")
     assert terminal.say("yes") == "The cause is still there; the latch stays."
-    guard.refuses = Refused("something_new", outlet=5)
+    guard.cabinet.refuse[Open] = ["something_new"]
     assert terminal.say("off 5") == "something_new outlet=5"
 
 
@@ -256,7 +255,7 @@ def test_guard_gone_is_said_with_what_remains(terminal, guard, line):
     first, *_, remains, _ = terminal.say(line).splitlines()
     assert first == "The guard does not answer: nothing can be seen or switched from here."
     assert remains.startswith("What remains: sessions, usage tail, trips, config, limits, help.")
-    assert terminal.prompt == "SG-1> "
+    assert terminal.reply.prompt == "SG-1> "
 
 
 def test_guard_gone_between_question_and_yes(terminal, guard):
@@ -278,18 +277,15 @@ def test_what_remains_without_guard_works(terminal, guard):
 
 @settings(max_examples=60, deadline=None)
 @given(lines=st.lists(st.text(max_size=30), max_size=12))
-def test_no_line_makes_it_raise_or_switch_anything(tmp_path_factory, staff_file, lines):
-    path = tmp_path_factory.mktemp("fuzz") / "console-staff.json"
-    path.write_bytes(staff_file)
-    terminal = Terminal(path, FakeGuardClient(snapshot(SHORTED)))
-    terminal.log_in()
+def test_no_line_makes_it_raise_or_switch_anything(tmp_path_factory, lines):
+    terminal = ConsoleHarness(FakeGuard.showing(snapshot(SHORTED)), tmp_path_factory.mktemp("fuzz"))
     for line in lines:
         terminal.say(line)
     assert terminal.guard.asked == []
 
 
 def test_clear_of_the_cabinet_shows_the_fault_and_asks_first(terminal, guard):
-    guard.shown = snapshot(fault=Fault.SMOKE, latched=True, why={"alarm_ms": 102}, siren=True)
+    guard.cabinet.shown = snapshot(fault=Fault.SMOKE, latched=True, why={"alarm_ms": 102}, siren=True)
     terminal.log_in()
     question = terminal.say("clear 0")
     assert "Smoke" in question

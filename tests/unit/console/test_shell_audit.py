@@ -5,12 +5,12 @@ import pytest
 from cabinet.console.accounts import Level
 from cabinet.console.notices import Notice, WatchedState, changes, notice_text
 from cabinet.console.reply import Reply
-from cabinet.errors import Refused
+from cabinet.link.guard_protocol import ClearLatch
 from cabinet.texts import Texts
-from cabinet_testing.fake_guard_console import DANGEROUS, Terminal
+from cabinet_testing.console_harness import DANGEROUS, ConsoleHarness
 
 
-def commands_of(terminal: Terminal) -> list[tuple[str, str, str, str]]:
+def commands_of(terminal: ConsoleHarness) -> list[tuple[str, str, str, str]]:
     return [row for row in terminal.rows if row[2] != "login"]
 
 
@@ -20,7 +20,7 @@ def test_every_command_is_one_row_with_what_came_of_it(terminal, guard):
     terminal.say("off 3 force")
     terminal.say("clear 5")
     terminal.say("no")
-    guard.refuses = Refused("fault_present")
+    guard.cabinet.refuse[ClearLatch] = ["fault_present"]
     terminal.say("clear 5")
     terminal.say("yes")
     guard.gone = True

@@ -2,11 +2,12 @@
 
 import pytest
 
-from cabinet_testing.served_guard import ServedGuard
+from cabinet_testing.console_snapshots import snapshot
+from cabinet_testing.fake_guard import FakeGuard
 
 
 @pytest.fixture
 def guard(tmp_path):
-    served = ServedGuard(tmp_path)
-    yield served
-    served.close()
+    guard = FakeGuard.showing(snapshot())
+    with guard.serving(tmp_path / "guard.sock"):
+        yield guard

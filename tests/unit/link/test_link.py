@@ -33,7 +33,7 @@ from cabinet.link.guard_protocol import (
     TestResidual,
 )
 from cabinet.link.server import HELLO_NS, MAX_SILENT, RECENT_EVENTS, EventLog
-from cabinet.maintenance import Gains, MaintenanceState
+from cabinet.maintenance import Gains
 from cabinet.model import (
     ChargeLimits,
     EndReason,
@@ -46,7 +46,10 @@ from cabinet.model import (
     Quality,
     Reading,
 )
-from cabinet_testing.served_guard import BUS, SNAPSHOT, ServedGuard
+from cabinet_testing.console_snapshots import BUS, snapshot
+from cabinet_testing.fake_guard import FakeGuard
+
+SNAPSHOT = snapshot()
 
 
 def event(kind=EventKind.CLOSED) -> Event:
@@ -57,7 +60,7 @@ def test_console_sees_the_cabinet_and_its_commands_are_done(guard):
     with BlockingGuard(guard.path, Role.CONSOLE) as link:
         assert link.snapshot() == SNAPSHOT
         link.request(lambda n: ClearLatch(n, 1, "staff"))
-    assert guard.handled == [ClearLatch(2, 1, "staff")]
+    assert guard.commands == [ClearLatch(2, 1, "staff")]
 
 
 def test_console_sees_the_bus_and_may_have_it_searched(guard):
@@ -70,7 +73,7 @@ def test_console_sees_the_bus_and_may_have_it_searched(guard):
 
 def test_console_sees_recent_events_also_those_acknowledged(guard):
     numbered = [guard.events.add(event(EventKind.CLOSED)) for _ in range(3)]
-    guard.events.acknowledge("run1", 2)
+    guard.events.acknowledge("run-1", 2)
     with BlockingGuard(guard.path, Role.CONSOLE) as link:
         assert link.recent() == Recent(guard.clock.monotonic_ns(), numbered)
 
@@ -91,6 +94,7 @@ def test_recent_events_of_the_longest_words_fit_a_frame():
 
 
 def test_refusal_reaches_the_caller_with_its_code_and_numbers(guard):
+    guard.refuse[Open] = ["outlet_busy"]
     with BlockingGuard(guard.path, Role.CONSOLE) as link, pytest.raises(Refused) as refused:
         link.request(lambda n: Open(n, 9, EndReason.STOPPED_BY_STAFF))
     assert (refused.value.code, refused.value.params) == ("outlet_busy", {"outlet": 9})
@@ -100,7 +104,7 @@ def test_refusal_reaches_the_caller_with_its_code_and_numbers(guard):
 def test_only_the_service_may_energise(guard, role):
     with BlockingGuard(guard.path, role) as link, pytest.raises(Refused, match="not_allowed"):
         link.request(lambda n: Energise(n, 1, "s1", ChargeLimits()))
-    assert guard.handled == []
+    assert guard.commands == []
 
 
 def test_service_may_not_clear_a_latch(guard):
@@ -138,7 +142,7 @@ def test_frame_that_is_no_message_costs_its_sender_the_connection_and_nobody_els
         with pytest.raises(LinkError):
             bad.snapshot()
         assert good.snapshot() == SNAPSHOT
-    assert guard.handled == []
+    assert guard.commands == []
 
 
 @pytest.mark.parametrize("frame", [b"\xff" * 9, b"\x91" * 3000, packed(Done(1)).replace(b"done", b"d\xffne")])
@@ -183,7 +187,7 @@ def talk_until(link: BlockingGuard, stop: threading.Event) -> None:
         link.snapshot()
 
 
-async def collect(guard: ServedGuard, enough: int, acknowledge: bool) -> list[int]:
+async def collect(guard: FakeGuard, enough: int, acknowledge: bool) -> list[int]:
     """Sequence numbers a service is handed until there are `enough`."""
     seen: list[int] = []
     done = asyncio.Event()
@@ -236,14 +240,15 @@ def test_service_waits_for_a_guard_that_comes_later_and_learns_when_it_goes(tmp_
         running = asyncio.create_task(link.run())
         with pytest.raises(Refused, match="guard_unreachable"):
             await link.request(lambda n: Open(n, 1, EndReason.FULL))
-        served = ServedGuard(tmp_path)
+        guard = FakeGuard.showing(SNAPSHOT)
         async with asyncio.timeout(5):
-            await changed.wait()
-            await link.request(lambda n: Open(n, 1, EndReason.FULL))
-            with pytest.raises(Refused, match="outlet_busy"):
-                await link.request(lambda n: Open(n, 9, EndReason.FULL))
-            changed.clear()
-            served.close()
+            with guard.serving(tmp_path / "guard.sock"):
+                await changed.wait()
+                await link.request(lambda n: Open(n, 1, EndReason.FULL))
+                guard.refuse[Open] = ["outlet_busy"]
+                with pytest.raises(Refused, match="outlet_busy"):
+                    await link.request(lambda n: Open(n, 9, EndReason.FULL))
+                changed.clear()
             await changed.wait()
         running.cancel()
         return told
@@ -298,7 +303,7 @@ def test_what_staff_ask_comes_from_the_console_only(guard, role, command):
     assert guard_protocol.decode_from_client(guard_protocol.encode(command)) == command
     with BlockingGuard(guard.path, role) as link, pytest.raises(Refused, match="not_allowed"):
         link.request(lambda n: msgspec.structs.replace(command, id=n))
-    assert guard.handled == []
+    assert guard.commands == []
 
 
 @pytest.mark.parametrize(
@@ -319,4 +324,4 @@ def test_staff_command_beyond_its_bounds_is_no_message(command):
 
 def test_upkeep_is_told_to_the_console(guard):
     with BlockingGuard(guard.path, Role.CONSOLE) as link:
-        assert link.maintenance_state() == MaintenanceState(0, [], 0)
+        assert link.maintenance_state() == guard.maintenance_state()

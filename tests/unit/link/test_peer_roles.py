@@ -19,58 +19,59 @@ from cabinet.model import (
     Event,
 )
 from cabinet.system.socket_peer import peer_uid
-from cabinet_testing.served_guard import SNAPSHOT, WITHIN_S, ServedGuard
+from cabinet_testing.console_snapshots import snapshot
+from cabinet_testing.fake_guard import FakeGuard
 
 ROOT = Path(__file__).parents[3]
 
 
+SNAPSHOT = snapshot()
+WITHIN_S = 30  # only keeps a broken build from hanging
 ME, OTHER = os.geteuid(), 4242  # a user that runs nothing here
 
 
 @pytest.fixture
 def as_user(tmp_path, monkeypatch):
     """A guard that runs as another user than this test, which has the roles given."""
-    served: list[ServedGuard] = []
 
-    def serve(*roles: Role) -> ServedGuard:
+    @contextlib.contextmanager
+    def serve(*roles: Role):
+        guard = FakeGuard.showing(SNAPSHOT)
         peer_roles = PeerRoles(OTHER, {})
         monkeypatch.setattr(peer_roles, "roles", lambda uid: frozenset(roles) if uid == ME else frozenset())
-        served.append(ServedGuard(tmp_path, peer_roles))
-        return served[-1]
+        with guard.serving(tmp_path / "guard.sock", peer_roles):
+            yield guard
 
-    yield serve
-    for each in served:
-        each.close()
+    return serve
 
 
 @pytest.mark.parametrize("claimed", list(Role))
 @pytest.mark.parametrize("own", [Role.SERVICE, Role.CONSOLE, Role.VIEWER])
 def test_the_user_decides_about_the_role_and_not_what_a_client_claims(as_user, caplog, own, claimed):
-    guard = as_user(own, Role.VIEWER)
-    if claimed in (own, Role.VIEWER):
-        with BlockingGuard(guard.path, claimed) as link:
-            assert link.snapshot() == SNAPSHOT
-    else:
-        with pytest.raises(LinkError, match=rf"does not take user {ME} as {claimed.value}"):
-            BlockingGuard(guard.path, claimed)
-        guard.close()  # it has said why when this returns
-        assert f"dropped a client of user {ME}: it may not be {claimed.value} here" in caplog.text
-    assert guard.handled == []
+    with as_user(own, Role.VIEWER) as guard:
+        if claimed in (own, Role.VIEWER):
+            with BlockingGuard(guard.path, claimed) as link:
+                assert link.snapshot() == SNAPSHOT
+        else:
+            with pytest.raises(LinkError, match=rf"does not take user {ME} as {claimed.value}"):
+                BlockingGuard(guard.path, claimed)
+    refused = f"dropped a client of user {ME}: it may not be {claimed.value} here" in caplog.text
+    assert refused == (claimed not in (own, Role.VIEWER))
+    assert guard.commands == []
 
 
 def test_service_that_the_guard_does_not_take_is_told_so(as_user, caplog):
-    guard = as_user(Role.VIEWER)
-
     async def on_event(_: Event) -> None: ...
 
-    async def tried() -> None:
+    async def tried(guard) -> None:
         link = GuardLink(guard.path, Role.SERVICE, lambda _: None, on_event, lambda _: None)
         running = asyncio.create_task(link.run())
         while "does not take" not in caplog.text:
             await asyncio.sleep(0)
         running.cancel()
 
-    asyncio.run(asyncio.wait_for(tried(), WITHIN_S))
+    with as_user(Role.VIEWER) as guard:
+        asyncio.run(asyncio.wait_for(tried(guard), WITHIN_S))
 
 
 def test_roles_of_the_users_of_a_cabinet():
@@ -126,21 +127,20 @@ def test_silent_connections_without_number_keep_no_console_out(guard):
 
 def test_one_users_connections_take_no_places_of_another(as_user):
     """Its claimed role does not count: a compromised service is still the service's user."""
-    guard = as_user(Role.SERVICE, Role.VIEWER)
-    with contextlib.ExitStack() as flood:
+    with as_user(Role.SERVICE, Role.VIEWER) as guard, contextlib.ExitStack() as flood:
         links = [flood.enter_context(BlockingGuard(guard.path, Role.VIEWER)) for _ in range(MAX_OF_ROLE[Role.SERVICE])]
         with pytest.raises(LinkError):
             BlockingGuard(guard.path, Role.VIEWER)
-        guard.peer_roles.roles = lambda uid: frozenset({Role.CONSOLE, Role.VIEWER})  # the next to come is another user
+        another_user = frozenset({Role.CONSOLE, Role.VIEWER})
+        guard.server._peer_roles.roles = lambda uid: another_user  # as the next to come
         for _ in range(2):
             flood.enter_context(BlockingGuard(guard.path, Role.CONSOLE))
         assert [link.snapshot() for link in links] == [SNAPSHOT] * len(links)
 
 
 def test_client_that_is_dropped_again_and_again_is_a_line_in_the_log_a_second(as_user, caplog):
-    guard = as_user(Role.VIEWER)
-    for _ in range(5):
-        with pytest.raises(LinkError):
-            BlockingGuard(guard.path, Role.CONSOLE)
-    guard.close()
+    with as_user(Role.VIEWER) as guard:
+        for _ in range(5):
+            with pytest.raises(LinkError):
+                BlockingGuard(guard.path, Role.CONSOLE)
     assert caplog.text.count("dropped a client") == 1

@@ -82,7 +82,7 @@ def test_damage_found_while_charging_begins_nothing_more_and_loses_nothing(tmp_p
                 await service.charges.start(2, "A7K2", FULL, "k2")
             harness.guard.end(3, EndReason.FULL)
             await harness.settle(service)
-            assert harness.guard.kept, "what is not written is not acknowledged"
+            assert harness.guard.events.kept, "what is not written is not acknowledged"
         path = admin.database_path(harness.config)
         newest = backup.newest(path)
         assert newest is not None

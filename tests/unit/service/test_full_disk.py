@@ -52,7 +52,7 @@ def test_running_sessions_are_metered_in_memory_and_settled_when_there_is_room(t
             await harness.settle(service)
             waiting = await service.charges.session(1, first.session_id)
             assert (waiting.state, waiting.end_reason) == ("finished", EndReason.FULL)
-            assert harness.guard.kept, "what is not written is not acknowledged"
+            assert harness.guard.events.kept, "what is not written is not acknowledged"
             harness.guard.charge_all(50)
             await harness.settle(service)
             live = await service.charges.session(2, second.session_id)
@@ -65,7 +65,7 @@ def test_running_sessions_are_metered_in_memory_and_settled_when_there_is_room(t
             assert service.charges.accepting() is None
             receipt = await service.charges.session(1, first.session_id)
             assert (receipt.state, receipt.energy_mwh) == ("settled", waiting.energy_mwh)
-            assert harness.guard.kept == []
+            assert not harness.guard.events.kept
             harness.guard.end(1, EndReason.FULL)
             await harness.settle(service)
         delivered_mwh = {session: uwh // 1000 for session, uwh in harness.guard.delivered_uwh.items()}
@@ -94,7 +94,7 @@ def test_an_outlet_that_still_charges_for_a_session_that_ended_here_is_opened(tm
             assert (await service.charges.session(1, view.session_id)).state == "finished"
             harness.guard.restart()  # the new one knows nothing of the end
             await harness.guard.connect()
-            harness.guard.obey(Energise(9, 3, view.session_id, ChargeLimits()))
+            harness.guard.handle(Energise(9, 3, view.session_id, ChargeLimits()))
             await harness.settle(service)
             assert harness.guard.outlets[3].session_id is None
             await make_room(service)
@@ -223,7 +223,7 @@ def test_service_that_starts_on_a_disk_without_room_says_so_and_begins_anew_with
             harness.clock.advance_ns(NS)
             harness.guard.show()
             await service.checkpoint()
-            assert harness.guard.kept, "what is not written is not acknowledged"
+            assert harness.guard.events.kept, "what is not written is not acknowledged"
             assert service.housekeeping.restart_wanted.is_set(), "another connection finds the file as it should be"
         harness.connection_class = Unsynced
         async with harness.running() as service:
