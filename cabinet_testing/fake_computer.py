@@ -15,6 +15,7 @@ from cabinet.system.steward.updates import InspectionContext
 from cabinet.system.update.records import UpdateFolder
 
 OURS, THEIRS = SigningKey(b"o" * 32), SigningKey(b"t" * 32)
+KEYS = {OURS.verify_key: "maker"}
 
 ADDRESSES = b"""[{"ifname":"lo","flags":["UP","LOWER_UP"],"address":"00:00:00:00:00:00","addr_info":[]},
 {"ifname":"eth0","flags":["BROADCAST","UP","LOWER_UP"],"address":"02:00:00:00:00:01",

@@ -15,6 +15,7 @@ from cabinet.clock import MS, NS, ManualClock
 from cabinet.errors import Refused
 from cabinet.link import guard_protocol
 from cabinet.link.guard_protocol import (
+    Acknowledge,
     BusView,
     ClearLatch,
     Command,
@@ -36,20 +37,18 @@ from cabinet.maintenance import Job, JobKind, JobState, MaintenanceState
 from cabinet.model import (
     ABSENT,
     CABINET,
-    ChargeLimits,
     EndReason,
     Event,
     EventKind,
     Fault,
     GuardHealth,
     MeterCount,
-    OutletState,
-    Phase,
     Quality,
     Reading,
     Snapshot,
 )
 from cabinet_testing import console_snapshots
+from cabinet_testing.fake_outlet import FakeOutlet
 
 LOAD_MW = 150_000
 TURN_S = 0.01  # of the socket's thread
@@ -61,41 +60,6 @@ class Killed(BaseException):
     """Raised to end the service at this point."""
 
 
-class Outlet:
-    """One outlet: its counters live with the keeper, the rest with the guard."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.energy_uwh = 0
-        self.powered_ms = 0
-        self.charging_ms = 0
-        self.forget()
-
-    def forget(self) -> None:
-        self.session_id: str | None = None
-        self.limits = ChargeLimits()
-        self.loaded = False
-        self.base = MeterCount()
-        self.used = MeterCount()
-        self.power_mw = 0
-        self.fault: Fault | None = None
-        self.latched = False
-        self.refusal: str | None = None
-        self.note: str | None = None
-        self.trial = False
-
-    def count(self) -> MeterCount:
-        return MeterCount(self.energy_uwh // 1000, self.powered_ms, self.charging_ms)
-
-    def charge_count(self) -> MeterCount:
-        now, base, used = self.count(), self.base, self.used
-        return MeterCount(
-            used.energy_mwh + now.energy_mwh - base.energy_mwh,
-            used.powered_ms + now.powered_ms - base.powered_ms,
-            used.charging_ms + now.charging_ms - base.charging_ms,
-        )
-
-
 class FakeGuard:
     """A guard that outlives the service, as the real one does; `restart` is its own death.
 
@@ -105,7 +69,7 @@ class FakeGuard:
 
     def __init__(self, clock: ManualClock, outlets: int, shown: Snapshot | None = None) -> None:
         self.clock = clock
-        self.outlets = {number: Outlet(number) for number in range(1, outlets + 1)}
+        self.outlets = {number: FakeOutlet(number) for number in range(1, outlets + 1)}
         self.runs = 1
         self.epochs = 1
         self.events = EventLog("run-1")
@@ -115,7 +79,7 @@ class FakeGuard:
         self.before_request: Callable[[], None] = lambda: None
         self.cabinet_fault: Fault | None = None
         self.link: Link | None = None
-        self.path: Path | None = None  # of its socket, once it serves
+        self.path = Path()  # of its socket, once it serves
         self.server: LinkServer | None = None
         self.delivered_uwh: dict[str, int] = {}  # the truth, by session
         self.shown = shown
@@ -166,20 +130,9 @@ class FakeGuard:
                 place.loaded = True
                 self._note(place, EventKind.LOAD_SEEN)
             place.charging_ms += 1000
-        reason = self._limit(place)
+        reason = place.limit()
         if reason is not None:
             self.end(place.number, reason)
-
-    def _limit(self, place: Outlet) -> EndReason | None:
-        count, limits = place.charge_count(), place.limits
-        if limits.charging_s is not None and count.charging_ms >= 1000 * limits.charging_s:
-            return EndReason.LIMIT_TIME
-        time_s, energy = limits.money_charging_s, limits.money_energy_mwh
-        if (time_s is not None and count.charging_ms >= 1000 * time_s) or (
-            energy is not None and count.energy_mwh >= energy
-        ):
-            return EndReason.LIMIT_MONEY
-        return None
 
     def end(self, outlet: int, reason: EndReason, who: str = "") -> None:
         place = self.outlets[outlet]
@@ -237,7 +190,7 @@ class FakeGuard:
             for place in self.outlets.values():
                 place.energy_uwh = place.powered_ms = place.charging_ms = 0
 
-    def _note(self, place: Outlet | None, kind: EventKind, **fields: object) -> None:
+    def _note(self, place: FakeOutlet | None, kind: EventKind, **fields: object) -> None:
         event = Event("", 0, self.clock.monotonic_ns(), kind)
         if place is not None:
             event = msgspec.structs.replace(
@@ -300,7 +253,7 @@ class FakeGuard:
             guard_run=self.events.guard_run,
             epoch=f"epoch-{self.epochs}",
             at_ns=now_ns,
-            outlets=[self._state(place, now_ns) for place in self.outlets.values()],
+            outlets=[place.state(now_ns) for place in self.outlets.values()],
             contactor_closed=True,
             mains_mv=Reading(220_000, now_ns, Quality.OK),
             frequency_mhz=Reading(50_000, now_ns, Quality.OK),
@@ -314,31 +267,9 @@ class FakeGuard:
             siren=self.cabinet_fault is not None,
         )
 
-    def _state(self, place: Outlet, now_ns: int) -> OutletState:
-        held = place.session_id is not None
-        phase = Phase.CHARGING if place.loaded else Phase.WAITING_FOR_LOAD
-        return OutletState(
-            outlet=place.number,
-            closed=held,
-            phase=phase if held else Phase.IDLE,
-            session_id=place.session_id,
-            peak_ma=ABSENT,
-            current_ma=ABSENT,
-            voltage_mv=Reading(220_000, now_ns, Quality.OK),
-            power_mw=Reading(place.power_mw, now_ns, Quality.OK),
-            temperature_mc=Reading(25_000, now_ns, Quality.OK),
-            count=place.count(),
-            charge_count=place.charge_count(),
-            fault=place.fault,
-            latched=place.latched,
-            why={},
-            refusal="outlet_busy" if held else place.refusal,
-            note=place.note,
-            trial=place.trial,
-        )
-
     def handle(self, command: Command) -> Done | Refusal:
         """Execute a command as the real guard does."""
+        assert not isinstance(command, Acknowledge), "the link's server handles it"
         self.commands.append(command)
         codes = self.refuse.get(type(command))
         code = codes.pop(0) if codes else self._execute(command)
@@ -378,7 +309,7 @@ class FakeGuard:
                   "peak_ma": 390, "open_peak_ma": 20, "ms": 186}  # fmt: skip
         self.job = Job(1, kind, place, command.who, JobState.PASSED, values, [place] if place else [])
 
-    def _energise(self, place: Outlet, command: Energise) -> str | None:
+    def _energise(self, place: FakeOutlet, command: Energise) -> str | None:
         if place.session_id == command.session_id:
             place.limits = command.limits
             return None

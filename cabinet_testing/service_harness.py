@@ -6,7 +6,7 @@ import functools
 import itertools
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cabinet import config as configuration
 from cabinet.billing import ledger
 from cabinet.clock import ManualClock
 from cabinet.config import Config
+from cabinet.errors import Refused
 from cabinet.records import UsageFilter, UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
@@ -70,6 +71,20 @@ class Unsynced(sqlite3.Connection):
         return super().execute("SELECT 0") if args[0] == "PRAGMA synchronous = FULL" else super().execute(*args)
 
 
+async def refusal(asked: Awaitable[object]) -> Refused:
+    """Return the refusal that awaiting `asked` raises. Raises AssertionError if there is none."""
+    try:
+        await asked
+    except Refused as refused:
+        return refused
+    raise AssertionError("not refused")
+
+
+async def code_of(asked: Awaitable[object]) -> str:
+    """Return the code of the refusal."""
+    return (await refusal(asked)).code
+
+
 class ServiceHarness:
     """`async with harness.running()` is one life of the service process; the fake guard continues between them."""
 
@@ -91,6 +106,19 @@ class ServiceHarness:
             self.config, self.guard.attach, self.clock, self.boot, connection_class=self.connection_class
         )
         return self.the_service
+
+    async def open(self) -> Service:
+        """Return an open service, connected to the guard, that ends by `die`."""
+        service = self.new_service()
+        await service.open()
+        await self.guard.connect()
+        return service
+
+    @contextlib.contextmanager
+    def administering(self) -> Iterator[Database]:
+        """Open the file as `cabinet resident` and `cabinet staff` do."""
+        with contextlib.closing(Database(admin.database_path(self.config))) as database:
+            yield database
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Service]:

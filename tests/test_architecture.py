@@ -137,6 +137,18 @@ def _room(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
+def test_no_test_imports_another():
+    """Shared parts are in `cabinet_testing/`, so that a test can be changed or removed without a look at the others."""
+    importing = re.compile(r"^\s*(?:from|import) +(?:tests\b|\.)", re.MULTILINE)
+    files = [
+        file
+        for folder in ("tests", "cabinet_testing", "campaigns", "bench", "vm")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    assert len(files) > 300
+    assert [str(file.relative_to(ROOT)) for file in files if importing.search(file.read_text(encoding="utf-8"))] == []
+
+
 def test_parts_named_in_these_rules_exist():
     named = {*NOT_IN_THE_GUARD, *PURE, *WORDS, *MACHINE, *PEOPLE, *PORTS}
     assert {name for name in named if in_any(name, ("cabinet",))} - import_graph().keys() == set()

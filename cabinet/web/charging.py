@@ -12,7 +12,7 @@ from cabinet.records import CurvePoint
 from cabinet.service.ports import SessionView
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, WebSite, language_of
-from cabinet.web.curve import polyline
+from cabinet.web.curve import plot_data, polyline
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
 
@@ -37,10 +37,10 @@ async def stop(request: PageRequest, session_id: FromPath[str]) -> Response[Any]
 
 @get("/charge/{session_id:str}/curve")
 async def curve_points(request: PageRequest, session_id: FromPath[str], after: FromQuery[int] = -1) -> Response[bytes]:
-    """Return the curve's points after `after` seconds of powered time, as [[s, W], …]."""
+    """Return the curve's points after `after` seconds of powered time, as [[s, W], …], with the ticks of its scales."""
     viewer = await _Viewer.of(request)
-    newer = [point for point in await viewer.curve(session_id) if point.at_s > after]
-    return Response(msgspec.json.encode(newer), media_type="application/json")
+    data = plot_data(await viewer.curve(session_id), after)
+    return Response(msgspec.json.encode(data), media_type="application/json")
 
 
 @get("/charge/{session_id:str}/live")
@@ -99,7 +99,7 @@ class _Viewer(NamedTuple):
         return {
             "session": session,
             "curve": polyline(curve),
-            "points": msgspec.json.encode(curve).decode(),
+            "plot_data": msgspec.json.encode(plot_data(curve)).decode(),
             "charged": charged_key(session),
             "shape": _shape(session),
             "form_key": self.form_key,

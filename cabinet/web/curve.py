@@ -1,6 +1,6 @@
 """Power curve as an SVG line: shown without JavaScript and on paper. Pure."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cabinet.records import CurvePoint
 from cabinet.texts.scale import round_scale
@@ -25,6 +25,19 @@ class Polyline(NamedTuple):
     last_w: int
 
 
+def plot_data(curve: list[CurvePoint], after_s: int = -1) -> dict[str, Any]:
+    """Return the data of the page's script: the points after `after_s`, and the ticks of both scales of the curve."""
+    return {
+        "points": [point for point in curve if point.at_s > after_s],
+        "watts": list(_power_scale(curve)),
+        "minutes": list(round_scale(0, curve[-1].at_s / 60 if curve else 0)),
+    }
+
+
+def _power_scale(curve: list[CurvePoint]) -> range:
+    return round_scale(0, max([MIN_TOP_W, *(point.power_w for point in curve)]))
+
+
 def polyline(curve: list[CurvePoint]) -> Polyline | None:
     """Return the curve thinned to MAX_POINTS, or None if it has fewer than two points.
 
@@ -34,7 +47,7 @@ def polyline(curve: list[CurvePoint]) -> Polyline | None:
         return None
     span_s = max(curve[-1].at_s, 1)
     powers_w = [point.power_w for point in curve]
-    top_w = round_scale(0, max(*powers_w, MIN_TOP_W))[-1]
+    top_w = _power_scale(curve)[-1]
     highest: dict[int, CurvePoint] = {}
     for point in curve:
         slot = point.at_s * (MAX_POINTS - 1) // span_s

@@ -9,9 +9,8 @@ const NARROWEST = 240;
 const rootPx = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-const minutes = (_plot, splits) => splits.map((seconds) => Math.round(seconds / 6) / 10);
-
-function options(width) {
+// The server sends the ticks of both scales with the points: every chart of the product has them from one place.
+function options(width, ticks) {
   const textPx = Math.round(rootPx() * 0.79); // as large as the page's small print
   const axis = {
     stroke: colour("--ink-soft"),
@@ -27,11 +26,11 @@ function options(width) {
     cursor: { show: false },
     scales: {
       x: { time: false, range: (_plot, _low, high) => [0, high] },
-      y: { range: (_plot, _low, high) => [0, Math.max(10, high * 1.15)] },
+      y: { range: () => [0, ticks.watts[ticks.watts.length - 1]] },
     },
     axes: [
-      { ...axis, values: minutes, incrs: [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200], size: 2.3 * textPx },
-      { ...axis, size: 3.4 * textPx },
+      { ...axis, splits: () => ticks.minutes.map((minute) => 60 * minute), values: () => ticks.minutes, size: 2.3 * textPx },
+      { ...axis, splits: () => ticks.watts, size: 3.4 * textPx },
     ],
     series: [{}, { stroke: colour("--accent"), fill: colour("--accent-faint"), width: 2, points: { show: false } }],
   };
@@ -39,7 +38,7 @@ function options(width) {
 
 function draw(figure) {
   const holder = figure.querySelector("[data-line]");
-  const points = JSON.parse(figure.dataset.points || "[]");
+  const { points, ...ticks } = JSON.parse(figure.dataset.plot);
   let plot = null;
   const width = () => Math.max(NARROWEST, holder.clientWidth);
 
@@ -51,7 +50,7 @@ function draw(figure) {
     } else {
       figure.hidden = false; // before its width is measured
       while (holder.firstChild) holder.removeChild(holder.firstChild);
-      plot = new uPlot(options(width()), data, holder);
+      plot = new uPlot(options(width(), ticks), data, holder);
     }
   };
 
@@ -59,7 +58,9 @@ function draw(figure) {
     const after = points.length ? points[points.length - 1][0] : -1;
     const answer = await fetch(`${figure.dataset.curve}?after=${after}`);
     if (!answer.ok) return;
-    points.push(...(await answer.json()));
+    const { points: more, ...scales } = await answer.json();
+    points.push(...more);
+    Object.assign(ticks, scales);
     show();
   };
 

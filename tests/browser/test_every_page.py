@@ -2,22 +2,15 @@
 nothing is wider than the phone, and everything can be reached by keyboard.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser
 
 from cabinet_testing.browser_visitors import PHONE, Visitor, Visitors
+from cabinet_testing.page_examination import Problems, examined
 from cabinet_testing.site_harness import CAREFUL, PASSWORD, SiteHarness, served_site
 from cabinet_testing.site_map import NOWHERE, every_page
-
-MIN_TARGET_PX = 44
-MIN_LARGE_TEXT_PX = 18
-PHONE_WIDTHS_PX = (360, 320)
-
-Problems = dict[str, list[str]]
-"""Promise → what breaks it, each with its page."""
 
 
 @pytest.fixture(scope="module")
@@ -53,57 +46,6 @@ def to_second_step(visitor: Visitor) -> None:
     visitor.fill("property.password", PASSWORD)
     visitor.press("sign_in.button")
     visitor.sees("second_factor.or_recovery")
-
-
-def examined(visitor: Visitor, axe: str) -> Problems:
-    """Everything measured on the page that `visitor` looks at."""
-    page = visitor.page
-    measure: Callable[[str], Any] = lambda call: page.evaluate(f"measure.{call}")  # noqa: E731
-    measure("settled()")
-    measure("openEverything()")
-    found = {"keyboard": walked_by_keyboard(visitor), "targets": measure(f"smallTargets({MIN_TARGET_PX})")}
-    page.evaluate(axe)
-    found["axe"] = [f"light: {violation}" for violation in page.evaluate(RUN_AXE, {})]
-    page.emulate_media(color_scheme="dark")
-    found["axe"] += [f"dark: {violation}" for violation in page.evaluate(RUN_AXE, COLOURS_ONLY)]
-    page.emulate_media(color_scheme="light")
-    found["width"] = []
-    for size in ("normal", "large"):
-        page.evaluate("large => document.documentElement.classList.toggle('large', large)", size == "large")
-        for width in PHONE_WIDTHS_PX:
-            page.set_viewport_size({"width": width, "height": PHONE.height})
-            found["width"] += [f"{size} text, {what}" for what in measure("overflow()")]
-    found["large text"] = measure(f"smallText({MIN_LARGE_TEXT_PX})")
-    page.set_viewport_size({"width": PHONE.width, "height": PHONE.height})
-    return found
-
-
-STOPS_A_CONTROL = 4  # at most, on the average: a date has one for each of its parts
-COLOURS_ONLY = {"runOnly": ["color-contrast", "link-in-text-block"]}  # nothing else depends on the theme
-RUN_AXE = """async (rules) => (await axe.run(document, { ...rules, resultTypes: ["violations"] })).violations
-    .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.target.join(" ")).join("; ")}`)"""
-
-
-def walked_by_keyboard(visitor: Visitor) -> list[str]:
-    """Controls that Tab does not reach, or that do not show that they have the focus."""
-    page = visitor.page
-    controls = page.evaluate("measure.numberControls()")
-    reached, unseen = set(), set()
-    for _ in range(STOPS_A_CONTROL * len(controls)):
-        page.keyboard.press("Tab")
-        focused = page.evaluate("measure.focused()")
-        if focused["control"] is None:
-            continue
-        reached.add(focused["control"])
-        if not focused["visible"]:
-            unseen.add(focused["control"])
-        if len(reached) == len(controls):
-            break
-    groups = {controls[number]["group"] for number in reached} - {""}
-    missed = [c["name"] for number, c in enumerate(controls) if number not in reached and c["group"] not in groups]
-    return [f"{name} is not reached" for name in missed] + [
-        f"{controls[number]['name']} shows no focus" for number in sorted(unseen)
-    ]
 
 
 def test_axe_finds_nothing_in_either_theme(problems: Problems):

@@ -4,8 +4,8 @@ import pytest
 
 from cabinet.texts import LANGUAGES
 from cabinet_testing.browser_visitors import PHONE, Visitors
+from cabinet_testing.page_examination import examined
 from cabinet_testing.real_cabinet import RealCabinet
-from tests.browser.test_every_page import examined
 
 
 @pytest.fixture(scope="module", autouse=True)

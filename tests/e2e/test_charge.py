@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from cabinet_testing.real_cabinet import RealCabinet, Resident, wait_for
-from tests.e2e.console import Terminal
+from cabinet_testing.serial_terminal import SerialTerminal
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def test_resident_charges_until_full_and_everybody_sees_it(cabinet):
     wait_for("its full power", lambda: 100_000 < (cabinet.outlet(3).power_mw.value or 0) < 250_000)
     charge_until(cabinet, resident, path, "充电中")
 
-    with Terminal(cabinet) as console:
+    with SerialTerminal(cabinet) as console:
         console.log_in()
         screen = console.run("status")
         assert re.search(r"\b3\b.*充电中", screen), screen
@@ -99,7 +99,7 @@ def test_short_at_a_random_moment_opens_its_outlet_and_no_other(cabinet):
     assert refused.status_code == 409, "whoever sends the form all the same is refused, and nothing is done"
     assert not cabinet.outlet(5).closed
     cabinet.sim("clear", "5")
-    with Terminal(cabinet) as console:
+    with SerialTerminal(cabinet) as console:
         console.log_in()
         assert "5" in console.run("faults")
         console.clear(5)

@@ -18,7 +18,7 @@ def test_steward_serves_a_cabinet_that_is_not_commissioned(tmp_path, monkeypatch
     (tmp_path / "run").mkdir()
     monkeypatch.setenv("NEW_CABINET", str(tmp_path))
     words = ["steward", "--commissioning", "--user", WHOEVER_TESTS]
-    steward = Process("steward", words, tmp_path, tmp_path / "cabinet.toml", module="tests.e2e.new_cabinet")
+    steward = Process("steward", words, tmp_path, tmp_path / "cabinet.toml", module="cabinet_testing.new_cabinet")
     try:
         assert isinstance(
             StewardSocketClient(run_folder.steward_folder(tmp_path / "run") / STEWARD).ask(CancelReboot()), RequestDone

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from cabinet_testing.real_cabinet import RealCabinet, running, wait_for
-from tests.e2e.console import Terminal
+from cabinet_testing.serial_terminal import SerialTerminal
 
 YES = r"yes.*[:：] ?$"
 
@@ -17,7 +17,7 @@ def without_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCa
         yield cabinet
 
 
-def confirmed(console: Terminal, line: str) -> str:
+def confirmed(console: SerialTerminal, line: str) -> str:
     """Return the command's output after a yes."""
     console.ask(line, YES)
     return console.run("yes")
@@ -26,7 +26,7 @@ def confirmed(console: Terminal, line: str) -> str:
 def test_every_do_on_relays_works_with_the_service_dead(without_service: RealCabinet) -> None:
     cabinet = without_service
     cabinet.plug(3, "resistor:60")
-    with Terminal(cabinet) as console:
+    with SerialTerminal(cabinet) as console:
         console.log_in()
         console.run("language en")
         assert "2 of 2 cycles: current in 2" in confirmed(console, "relay 3 cycle 2")
@@ -47,7 +47,7 @@ def test_every_do_on_relays_works_with_the_service_dead(without_service: RealCab
 def test_outlet_closed_for_a_test_opens_although_console_and_service_are_gone(without_service: RealCabinet) -> None:
     cabinet = without_service
     wait_for("an outlet that may be closed", lambda: cabinet.outlet(3).refusal is None)
-    console = Terminal(cabinet)
+    console = SerialTerminal(cabinet)
     console.log_in()
     confirmed(console, "on 3 4")
     wait_for("the outlet closed", lambda: cabinet.outlet(3).closed)

@@ -15,8 +15,8 @@ import pytest
 
 from cabinet.system.run_folder import console_terminal
 from cabinet_testing.real_cabinet import RealCabinet, running, wait_for
-from tests.e2e.console import Terminal
-from tests.e2e.wire import Wire
+from cabinet_testing.serial_terminal import SerialTerminal
+from cabinet_testing.serial_wire import SerialWire
 from tools import get_terminals
 
 BAUD = 9600
@@ -35,8 +35,8 @@ def slow_cabinet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCabin
 
 
 @pytest.fixture
-def wire(slow_cabinet: RealCabinet) -> Iterator[Wire]:
-    made = Wire((console_terminal(slow_cabinet.run)).resolve(), BAUD)
+def wire(slow_cabinet: RealCabinet) -> Iterator[SerialWire]:
+    made = SerialWire((console_terminal(slow_cabinet.run)).resolve(), BAUD)
     yield made
     made.close()
 
@@ -49,7 +49,7 @@ def pin_of(cabinet: RealCabinet, name: str, level: str = "service") -> str:
 
 
 @contextlib.contextmanager
-def picocom(wire: Wire) -> Iterator["pexpect.spawn[str]"]:
+def picocom(wire: SerialWire) -> Iterator["pexpect.spawn[str]"]:
     child = pexpect.spawn(
         "picocom",
         ["--quiet", "--noreset", "--nolock", "-b", str(BAUD), wire.end],
@@ -80,7 +80,7 @@ def log_in(child: "pexpect.spawn[str]", name: str, pin: str, language: str) -> N
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_status_at_9600_baud_takes_less_than_three_seconds(
-    slow_cabinet: RealCabinet, wire: Wire, language: str
+    slow_cabinet: RealCabinet, wire: SerialWire, language: str
 ) -> None:
     with picocom(wire) as child:
         log_in(child, "slow", pin_of(slow_cabinet, "slow"), language)
@@ -102,7 +102,7 @@ def test_no_character_is_lost_at_9600_baud(slow_cabinet: RealCabinet, language: 
     pin = pin_of(slow_cabinet, "whole")
     shown: dict[int, list[str]] = {}
     for baud in (BAUD, 10_000_000):
-        wire = Wire((console_terminal(slow_cabinet.run)).resolve(), baud)
+        wire = SerialWire((console_terminal(slow_cabinet.run)).resolve(), baud)
         try:
             with picocom(wire) as child:
                 log_in(child, "whole", pin, language)
@@ -126,7 +126,7 @@ def test_no_character_is_lost_at_9600_baud(slow_cabinet: RealCabinet, language: 
 class Tmux:
     """One window of 80 by 30 with picocom in it."""
 
-    def __init__(self, folder: Path, wire: Wire) -> None:
+    def __init__(self, folder: Path, wire: SerialWire) -> None:
         self._base = ["tmux", "-u", "-L", f"cabinet-{uuid.uuid4().hex[:8]}", "-f", "/dev/null"]
         self._environment = {**os.environ, **UTF8, "TERM": "xterm-256color", "TMUX_TMPDIR": str(folder)}
         self._environment.pop("TMUX", None)
@@ -163,7 +163,7 @@ class Tmux:
 
 
 @pytest.fixture
-def tmux(tmp_path: Path, wire: Wire) -> Iterator[Tmux]:
+def tmux(tmp_path: Path, wire: SerialWire) -> Iterator[Tmux]:
     made = Tmux(tmp_path, wire)
     yield made
     made.close()
@@ -209,7 +209,7 @@ def test_with_the_service_killed_all_that_the_guard_knows_works_and_the_audit_lo
     slow_cabinet: RealCabinet,
 ) -> None:
     slow_cabinet.processes["service"].kill()
-    with Terminal(slow_cabinet) as terminal:
+    with SerialTerminal(slow_cabinet) as terminal:
         terminal.log_in()
         terminal.run("language en")
         wait_for("the console to miss the service", lambda: "The service does not run" in terminal.run("status"))
@@ -235,7 +235,7 @@ def test_with_the_service_killed_all_that_the_guard_knows_works_and_the_audit_lo
 
 
 def test_with_the_guard_killed_it_says_so_at_once_and_the_rest_works(slow_cabinet: RealCabinet) -> None:
-    with Terminal(slow_cabinet) as terminal:
+    with SerialTerminal(slow_cabinet) as terminal:
         terminal.log_in()
         terminal.run("language en")
         guards = slow_cabinet.guard_pids()

@@ -1,7 +1,6 @@
 """`cabinet sim` as a person types it: what it prints, what it refuses, and with which exit status."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +8,6 @@ import pytest
 from cabinet.main import main
 from cabinet.sim.batteries import KINDS
 from cabinet.sim.faults import FAULTS
-from tests.sim.test_wire import Running
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    running = Running(tmp_path)
-    yield running
-    running.stop()
 
 
 class Typed:

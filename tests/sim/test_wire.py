@@ -15,59 +15,33 @@ import pytest
 from gpiozero import DigitalInputDevice, OutputDevice
 from smbus2 import i2c_msg
 
-from cabinet.clock import SystemClock
 from cabinet.errors import HardwareError, SimError
 from cabinet.sim import frames
-from cabinet.sim.build import build_world
 from cabinet.sim.control import SimControl
 from cabinet.sim.server import SimServer
 from cabinet.sim.wire import WireBus, WirePinFactory, _connect
-from cabinet_testing.sim_hardware import EXPANDER, METER, MUX, THERMOMETER, demo_config
+from cabinet_testing.sim_hardware import EXPANDER, METER, MUX, THERMOMETER
+from cabinet_testing.sim_server import RunningSimServer
 
 WITHIN_S = 10.0  # only so that a broken build does not hang
 
 
-class Running:
-    """A server in a thread of this process."""
-
-    def __init__(self, run: Path, strict_gpio: bool = False) -> None:
-        self.world = build_world(demo_config(), SystemClock(), noise=False)
-        self.server = SimServer(self.world, run, strict_gpio)
-        self.bus_path = run / "sim.sock"
-        self.control_path = run / "sim-control.sock"
-        self._thread = threading.Thread(target=self.server.serve)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.server.stop()
-        self._thread.join(WITHIN_S)
-        assert not self._thread.is_alive()
-        self.server.close()
-
-
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    running = Running(tmp_path)
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def bus(running: Running) -> Iterator[WireBus]:
+def bus(running: RunningSimServer) -> Iterator[WireBus]:
     bus = WireBus(running.bus_path)
     yield bus
     bus.close()
 
 
 @pytest.fixture
-def pins(running: Running) -> Iterator[WirePinFactory]:
+def pins(running: RunningSimServer) -> Iterator[WirePinFactory]:
     pins = WirePinFactory(running.bus_path)
     yield pins
     pins.close()
 
 
 @pytest.fixture
-def control(running: Running) -> Iterator[SimControl]:
+def control(running: RunningSimServer) -> Iterator[SimControl]:
     with SimControl(running.control_path) as control:
         yield control
 
@@ -132,7 +106,7 @@ def test_what_no_chip_has_is_loud_at_both_ends(
     assert [record["kind"] for record in control.journal()].count("unmodelled") == 2
 
 
-def test_two_clients_share_one_bus(running: Running, bus: WireBus) -> None:
+def test_two_clients_share_one_bus(running: RunningSimServer, bus: WireBus) -> None:
     other = WireBus(running.bus_path)
     bus.write_byte(MUX, 1)
     assert other.read_byte(MUX) == 1
@@ -182,7 +156,7 @@ def test_an_alert_edge_reaches_a_callback_with_the_moment_it_happened(
     line.close()
 
 
-def test_outputs_keep_their_level_when_their_process_is_gone(running: Running, control: SimControl) -> None:
+def test_outputs_keep_their_level_when_their_process_is_gone(running: RunningSimServer, control: SimControl) -> None:
     first = WirePinFactory(running.bus_path)
     contactor = OutputDevice(17, pin_factory=first)
     contactor.on()
@@ -197,7 +171,7 @@ def test_outputs_keep_their_level_when_their_process_is_gone(running: Running, c
 
 
 def test_strict_lines_let_go_when_their_process_is_gone(tmp_path: Path) -> None:
-    running = Running(tmp_path, strict_gpio=True)
+    running = RunningSimServer(tmp_path, strict_gpio=True)
     with SimControl(running.control_path) as control:
         pins = WirePinFactory(running.bus_path)
         contactor = OutputDevice(17, pin_factory=pins)
@@ -227,7 +201,7 @@ def test_no_simulator_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_simulator_that_goes_away_is_an_input_output_error(tmp_path: Path) -> None:
-    running = Running(tmp_path)
+    running = RunningSimServer(tmp_path)
     bus, pins = WireBus(running.bus_path), WirePinFactory(running.bus_path)
     contactor = OutputDevice(17, pin_factory=pins)
     assert bus.read_byte(MUX) == 0
@@ -242,21 +216,21 @@ def test_a_simulator_that_goes_away_is_an_input_output_error(tmp_path: Path) -> 
 
 
 def test_a_second_simulator_in_one_folder_is_refused_and_a_dead_ones_socket_replaced(tmp_path: Path) -> None:
-    running = Running(tmp_path)
+    running = RunningSimServer(tmp_path)
     with pytest.raises(SimError, match="a simulator is running already at"):
         SimServer(running.world, tmp_path)
     with SimControl(running.control_path) as control:
         assert len(control.state()["outlets"]) == 10, "the first is not disturbed"
     running.stop()
     (tmp_path / "sim.sock").touch()
-    Running(tmp_path).stop()
+    RunningSimServer(tmp_path).stop()
     assert list(tmp_path.iterdir()) == [], "it cleans up behind itself"
 
 
 @pytest.mark.parametrize(
     "frame", [b"T", b"T" + bytes(8) + b"\x05", b"T" + bytes(8) + b"\x01\x20\x00\xff\xff", b"D\x01"]
 )
-def test_a_frame_cut_short_is_refused_and_the_rest_goes_on(running: Running, frame: bytes) -> None:
+def test_a_frame_cut_short_is_refused_and_the_rest_goes_on(running: RunningSimServer, frame: bytes) -> None:
     connection = _connect(running.bus_path)
     connection.send(frame)
     assert connection.recv(1000).startswith(frames.REFUSED + b"bad frame")
@@ -265,7 +239,7 @@ def test_a_frame_cut_short_is_refused_and_the_rest_goes_on(running: Running, fra
     connection.close()
 
 
-def test_a_frame_of_another_protocol_ends_its_connection_only(running: Running, bus: WireBus) -> None:
+def test_a_frame_of_another_protocol_ends_its_connection_only(running: RunningSimServer, bus: WireBus) -> None:
     connection = _connect(running.bus_path)
     connection.send(b"GET / HTTP/1.1")
     assert connection.recv(1000) == b""
@@ -283,7 +257,9 @@ def test_a_frame_of_another_protocol_ends_its_connection_only(running: Running, 
     (b'{"type":"plug","outlet":33,"load":"demo"}', "no outlet 33"),
     (b'{"type":"mains","volts":5000}', "mains: 0 to 400 volts"),
 ])  # fmt: skip
-def test_a_bad_request_gets_a_line_and_does_nothing(running: Running, request_text: bytes, problem: str | None) -> None:
+def test_a_bad_request_gets_a_line_and_does_nothing(
+    running: RunningSimServer, request_text: bytes, problem: str | None
+) -> None:
     with SimControl(running.control_path) as control, SimControl(running.control_path) as other:
         before = control.state()["journal_seq"]
         other._connection.send(request_text)
@@ -292,7 +268,7 @@ def test_a_bad_request_gets_a_line_and_does_nothing(running: Running, request_te
         assert control.state()["journal_seq"] == before
 
 
-def test_a_long_journal_comes_whole_in_pages(running: Running, control: SimControl) -> None:
+def test_a_long_journal_comes_whole_in_pages(running: RunningSimServer, control: SimControl) -> None:
     for _ in range(700):
         control.clear(3)
     records = control.journal()

@@ -1,7 +1,9 @@
 """Character chart for any terminal: bars over time, and a line at the limit. Pure."""
 
+from cabinet.texts.scale import round_scale
+
 COLUMNS = 64
-ROWS = 10
+MAX_ROWS = 10
 LABEL = 8
 
 
@@ -19,13 +21,17 @@ def chart(
         tops[column] = value if before is None else max(before, value)
     known = [top for top in tops if top is not None]
     highest = max([*known, limit], default=limit) or 1.0
-    step = highest / ROWS
-    limit_row = min(ROWS - 1, int(limit / step))
+    ticks = round_scale(0, highest)
+    rows_a_tick = MAX_ROWS // (len(ticks) - 1)
+    step = ticks.step / rows_a_tick
+    rows = rows_a_tick * (len(ticks) - 1)
+    limit_row = min(rows - 1, int(limit / step))
     lines = []
-    for row in reversed(range(ROWS)):
+    for row in reversed(range(rows)):
         empty = "-" if row == limit_row else " "
         bars = "".join("#" if top is not None and top > row * step else empty for top in tops)
-        lines.append(f"{(row + 1) * step:{LABEL - 2}.1f} |{bars}".rstrip())
+        label = "" if (row + 1) % rows_a_tick else f"{(row + 1) // rows_a_tick * ticks.step}"
+        lines.append(f"{label:>{LABEL - 2}} |{bars}".rstrip())
     zero = min(COLUMNS - 1, int(-start / (end - start) * COLUMNS))
     axis = "".join("^" if column == zero else "." if top is None else "_" for column, top in enumerate(tops))
     lines.append(f"{unit:>{LABEL - 2}} +{axis}")

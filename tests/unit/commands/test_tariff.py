@@ -1,6 +1,5 @@
 """`cabinet tariff`: the examples of docs/tariffs.md as they stand there, and files put into force and out of it."""
 
-import re
 import shlex
 from importlib import resources
 from pathlib import Path
@@ -8,20 +7,7 @@ from pathlib import Path
 import pytest
 
 from cabinet.main import main
-
-DOCS = Path(__file__).parents[3] / "docs" / "tariffs.md"
-BLOCK = re.compile(r"^```(toml|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILES = {
-    text.splitlines()[0].removeprefix("# "): text
-    for kind, text in BLOCK.findall(DOCS.read_text("utf-8"))
-    if kind == "toml"
-}
-EXAMPLES = [
-    example
-    for kind, text in BLOCK.findall(DOCS.read_text("utf-8"))
-    if kind == "console" and "FILE" not in text
-    for example in re.findall(r"^\$ cabinet (.*)\n((?:[^$].*\n)*)", text, re.MULTILINE)
-]
+from cabinet_testing.tariff_examples import EXAMPLES, FILES
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from cabinet.billing.tariff import MINUTES_A_DAY, Package, Slice, Tariff, add_sl
 from cabinet.model import CostLine, EndReason
 from cabinet.service.charges import pricing
 from cabinet.texts.number_format import yuan
-from tests.unit.commands.test_tariff import DOCS, FILES
+from cabinet_testing.tariff_examples import DOCS, FILES
 
 DAY = datetime.date(2027, 3, 1).toordinal()  # a Monday
 ROW = re.compile(r"^\| (?P<rule>[^|]+) \| `(?P<keys>[^|]+)` \| (?P<used>[^|]+) \| (?P<charged>[^|]+) \|$", re.MULTILINE)

@@ -87,10 +87,9 @@ def test_energy_used_while_the_clock_is_wrong_has_the_cheapest_price(tmp_path: P
 @pytest.mark.parametrize("trusted", [True, False])
 @pytest.mark.parametrize("wall_ms", [0, NOON_MS - HOUR_MS, NOON_MS + 600_000, NOON_MS + 365 * DAY_MS])
 def test_reboot_in_the_middle_with_any_clock_bills_what_was_delivered(
-    tmp_path: Path, wall_ms: int, trusted: bool
+    harness: ServiceHarness, wall_ms: int, trusted: bool
 ) -> None:
     """A power cut: another boot, whose monotonic clock began again, and whose wall clock is whatever it is."""
-    harness = ServiceHarness(tmp_path)
 
     async def story() -> None:
         async with harness.running() as service:

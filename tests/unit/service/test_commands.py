@@ -292,9 +292,8 @@ def cut_off(state: Path, number: int) -> None:
         )
 
 
-def test_a_receipts_hash_is_its_records(tmp_path: Path, cabinet: Cabinet) -> None:
+def test_a_receipts_hash_is_its_records(harness: ServiceHarness, cabinet: Cabinet) -> None:
     async def story() -> tuple[str | None, str | None]:
-        harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
             begun = await service.charges.start(1, "C5T4", FULL, "key-1")
             before = (await service.charges.session(1, begun.session_id)).record_hash

@@ -1,6 +1,5 @@
 """A database that is damaged: said plainly, nothing begun, and charging again once a backup is in its place."""
 
-import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -14,43 +13,34 @@ from cabinet.model import EndReason
 from cabinet.service.accounts import admin
 from cabinet.store import backup
 from cabinet_testing.service_harness import FULL, ServiceHarness
-from tests.unit.store.test_backup import damage
+from cabinet_testing.usage_records import damage
 
 
-def test_service_with_a_damaged_file_starts_and_says_so(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        Path(harness.config.paths.run).mkdir(parents=True)
-        damage(admin.database_path(harness.config), 0)
-        async with harness.running() as service:
-            assert service.charges.accepting() == "storage_damaged"
-            word = service_status.start_refusal(
-                service_status.path_in(Path(harness.config.paths.run)), harness.clock.monotonic_ns()
-            )
-            assert word == "storage_damaged", "which the console reads"
-            assert service.charges.outlet("C5T4").refusal == "storage_damaged"
-            with pytest.raises(StoreDamaged):
-                await service.charges.start(1, "C5T4", FULL, "k")
-            await service.checkpoint()
-
-    asyncio.run(story())
-
-
-def test_charge_of_a_damaged_file_goes_on_in_the_guard(tmp_path: Path) -> None:
-    """Its data in the file cannot be read: the guard ends it by its own limits, and no command opens its outlet."""
-
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
+async def test_service_with_a_damaged_file_starts_and_says_so(harness: ServiceHarness) -> None:
+    Path(harness.config.paths.run).mkdir(parents=True)
+    damage(admin.database_path(harness.config), 0)
+    async with harness.running() as service:
+        assert service.charges.accepting() == "storage_damaged"
+        word = service_status.start_refusal(
+            service_status.path_in(Path(harness.config.paths.run)), harness.clock.monotonic_ns()
+        )
+        assert word == "storage_damaged", "which the console reads"
+        assert service.charges.outlet("C5T4").refusal == "storage_damaged"
+        with pytest.raises(StoreDamaged):
             await service.charges.start(1, "C5T4", FULL, "k")
-        damage(admin.database_path(harness.config), 0)
-        async with harness.running() as service:
-            harness.clock.advance_ns(60 * NS)
-            await harness.guard.tell()
-            await service.checkpoint()
-        assert harness.guard.outlets[3].session_id is not None
+        await service.checkpoint()
 
-    asyncio.run(story())
+
+async def test_charge_of_a_damaged_file_goes_on_in_the_guard(harness: ServiceHarness) -> None:
+    """Its data in the file cannot be read: the guard ends it by its own limits, and no command opens its outlet."""
+    async with harness.running() as service:
+        await service.charges.start(1, "C5T4", FULL, "k")
+    damage(admin.database_path(harness.config), 0)
+    async with harness.running() as service:
+        harness.clock.advance_ns(60 * NS)
+        await harness.guard.tell()
+        await service.checkpoint()
+    assert harness.guard.outlets[3].session_id is not None
 
 
 class Failing(sqlite3.Connection):
@@ -66,39 +56,35 @@ class Failing(sqlite3.Connection):
         return super().execute("SELECT 0") if args[0] == "PRAGMA synchronous = FULL" else super().execute(*args)
 
 
-def test_damage_found_while_charging_begins_nothing_more_and_loses_nothing(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        harness.connection_class = Failing
-        Failing.damaged = False
-        async with harness.running() as service:
-            view = await service.charges.start(1, "C5T4", FULL, "k")
-            await harness.charge(service, 3, 600)
-            await service.context.storage.back_up(harness.clock.wall())
-            Failing.damaged = True
-            await harness.charge(service, 3, 600)
-            assert service.charges.accepting() == "storage_damaged"
-            with pytest.raises(Refused, match="storage_damaged"):
-                await service.charges.start(2, "A7K2", FULL, "k2")
-            harness.guard.end(3, EndReason.FULL)
-            await harness.settle(service)
-            assert harness.guard.events.kept, "what is not written is not acknowledged"
-        path = admin.database_path(harness.config)
-        newest = backup.newest(path)
-        assert newest is not None
-        backup.restore(path, newest, harness.clock.wall())
-        Failing.damaged = False
-        async with harness.running() as service:
-            await harness.settle(service)
-            receipt = await service.charges.session(1, view.session_id)
-            assert (receipt.state, receipt.end_reason) == ("settled", EndReason.FULL)
-            delivered_mwh = sum(harness.guard.delivered_uwh.values()) // 1000
-            assert receipt.energy_mwh == delivered_mwh, "the guard had kept its end, and told it again"
-            again = await service.charges.start(2, "A7K2", FULL, "k3")
-            assert again.order_number == f"{harness.config.site.site_id}-{1 + backup.NUMBERS_LEFT_OUT + 1:08}"
-        harness.check_books()
-
-    asyncio.run(story())
+async def test_damage_found_while_charging_begins_nothing_more_and_loses_nothing(harness: ServiceHarness) -> None:
+    harness.connection_class = Failing
+    Failing.damaged = False
+    async with harness.running() as service:
+        view = await service.charges.start(1, "C5T4", FULL, "k")
+        await harness.charge(service, 3, 600)
+        await service.context.storage.back_up(harness.clock.wall())
+        Failing.damaged = True
+        await harness.charge(service, 3, 600)
+        assert service.charges.accepting() == "storage_damaged"
+        with pytest.raises(Refused, match="storage_damaged"):
+            await service.charges.start(2, "A7K2", FULL, "k2")
+        harness.guard.end(3, EndReason.FULL)
+        await harness.settle(service)
+        assert harness.guard.events.kept, "what is not written is not acknowledged"
+    path = admin.database_path(harness.config)
+    newest = backup.newest(path)
+    assert newest is not None
+    backup.restore(path, newest, harness.clock.wall())
+    Failing.damaged = False
+    async with harness.running() as service:
+        await harness.settle(service)
+        receipt = await service.charges.session(1, view.session_id)
+        assert (receipt.state, receipt.end_reason) == ("settled", EndReason.FULL)
+        delivered_mwh = sum(harness.guard.delivered_uwh.values()) // 1000
+        assert receipt.energy_mwh == delivered_mwh, "the guard had kept its end, and told it again"
+        again = await service.charges.start(2, "A7K2", FULL, "k3")
+        assert again.order_number == f"{harness.config.site.site_id}-{1 + backup.NUMBERS_LEFT_OUT + 1:08}"
+    harness.check_books()
 
 
 @pytest.fixture

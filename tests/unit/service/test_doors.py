@@ -1,6 +1,5 @@
 """Every door takes a value in every way that people type it, for the same value; nothing else is merged."""
 
-import asyncio
 import io
 from pathlib import Path
 
@@ -65,24 +64,20 @@ def test_a_card_of_before_is_found_in_every_spelling(database: Database, typed: 
     assert [(each.card, each.balance_fen) for each in admin.list_residents(database)] == [("ab-12", 100)]
 
 
-def test_a_phone_that_writes_capital_letters_signs_in_and_locks_out_nobody_else(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            database = Database(admin.database_path(harness.config))
-            stored(database, "ab-12")
-            stored(database, "ab-13")
-            for typed in SPELLINGS:
-                await service.accounts.sign_in(typed, "４７ １１", "here")
-            for typed in SPELLINGS[:5]:
-                with pytest.raises(Refused, match="wrong_card_or_pin"):
-                    await service.accounts.sign_in(typed, "0000", "elsewhere")
-            with pytest.raises(Refused, match="locked_out"):
-                await service.accounts.sign_in(SPELLINGS[5], "4711", "elsewhere")
-            await service.accounts.sign_in("AB-13", "4711", "elsewhere")
-            database.close()
-
-    asyncio.run(story())
+async def test_a_phone_that_writes_capital_letters_signs_in_and_locks_out_nobody_else(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        database = Database(admin.database_path(harness.config))
+        stored(database, "ab-12")
+        stored(database, "ab-13")
+        for typed in SPELLINGS:
+            await service.accounts.sign_in(typed, "４７ １１", "here")
+        for typed in SPELLINGS[:5]:
+            with pytest.raises(Refused, match="wrong_card_or_pin"):
+                await service.accounts.sign_in(typed, "0000", "elsewhere")
+        with pytest.raises(Refused, match="locked_out"):
+            await service.accounts.sign_in(SPELLINGS[5], "4711", "elsewhere")
+        await service.accounts.sign_in("AB-13", "4711", "elsewhere")
+        database.close()
 
 
 def test_cards_of_before_that_are_alike_stay_two_with_a_wallet_each(

@@ -1,8 +1,6 @@
 """Forecast of a charge's end: from the purchase, from the taper, or unknown."""
 
-import asyncio
 import math
-from pathlib import Path
 
 import pytest
 
@@ -108,25 +106,21 @@ def test_a_package_lasts_shorter_where_its_band_says_so() -> None:
     assert end_forecast.package_left_s(TARIFF, no_use(TARIFF), 150) is None
 
 
-def test_views_say_what_an_hour_costs_and_when_what_was_bought_is_used_up(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            bought = await service.charges.start(1, "C5T4", StartChoice("hours", seconds=3600), "a-request-key-1")
-            full = await service.charges.start(2, "D8R6", FULL, "a-request-key-2")
-            assert (bought.hour_fen, bought.expected_end, bought.latest_end) == (None, None, None)
-            await harness.charge(service, 3, 600)
-            await harness.charge(service, 4, 600)
-            bought = await service.charges.session(1, bought.session_id)
-            assert bought.hour_fen == 20 + 12
-            assert bought.expected_end is not None
-            assert (bought.expected_end.basis, bought.expected_end.left_s) == ("time", 3000)
-            assert bought.expected_end.at.unix_ms == harness.clock.wall().unix_ms + 3_000_000
-            full = await service.charges.session(2, full.session_id)
-            assert full.expected_end is None
-            assert full.latest_end is not None
-            assert full.latest_end.basis in ("money", "longest")
-            harness.guard.disconnect()
-            assert (await service.charges.session(1, bought.session_id)).expected_end is None
-
-    asyncio.run(story())
+async def test_views_say_what_an_hour_costs_and_when_what_was_bought_is_used_up(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        bought = await service.charges.start(1, "C5T4", StartChoice("hours", seconds=3600), "a-request-key-1")
+        full = await service.charges.start(2, "D8R6", FULL, "a-request-key-2")
+        assert (bought.hour_fen, bought.expected_end, bought.latest_end) == (None, None, None)
+        await harness.charge(service, 3, 600)
+        await harness.charge(service, 4, 600)
+        bought = await service.charges.session(1, bought.session_id)
+        assert bought.hour_fen == 20 + 12
+        assert bought.expected_end is not None
+        assert (bought.expected_end.basis, bought.expected_end.left_s) == ("time", 3000)
+        assert bought.expected_end.at.unix_ms == harness.clock.wall().unix_ms + 3_000_000
+        full = await service.charges.session(2, full.session_id)
+        assert full.expected_end is None
+        assert full.latest_end is not None
+        assert full.latest_end.basis in ("money", "longest")
+        harness.guard.disconnect()
+        assert (await service.charges.session(1, bought.session_id)).expected_end is None

@@ -22,22 +22,19 @@ class Pauses:
         self.clock.advance_ns(int(seconds * NS))
 
 
-def test_a_watch_yields_at_once_and_then_with_every_change() -> None:
-    async def story() -> None:
-        clock = ManualClock()
-        changes = ChangeNotifier(clock, pause=Pauses(clock))
-        watch = changes.watch(3)
-        await anext(watch)
-        waiting = asyncio.ensure_future(anext(watch))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        changes.touch(4)
-        await asyncio.sleep(0)
-        assert not waiting.done(), "another outlet's change"
-        changes.touch(3)
-        await waiting
-
-    asyncio.run(story())
+async def test_a_watch_yields_at_once_and_then_with_every_change() -> None:
+    clock = ManualClock()
+    changes = ChangeNotifier(clock, pause=Pauses(clock))
+    watch = changes.watch(3)
+    await anext(watch)
+    waiting = asyncio.ensure_future(anext(watch))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    changes.touch(4)
+    await asyncio.sleep(0)
+    assert not waiting.done(), "another outlet's change"
+    changes.touch(3)
+    await waiting
 
 
 def test_many_changes_are_one_and_two_a_second_the_most() -> None:
@@ -61,17 +58,14 @@ def test_many_changes_are_one_and_two_a_second_the_most() -> None:
     assert asyncio.run(story()) == pytest.approx([0.4, 0.4, 0.4])
 
 
-def test_a_change_while_a_viewer_is_busy_is_not_lost() -> None:
-    async def story() -> None:
-        clock = ManualClock()
-        changes = ChangeNotifier(clock, pause=Pauses(clock))
-        watch = changes.watch(3)
+async def test_a_change_while_a_viewer_is_busy_is_not_lost() -> None:
+    clock = ManualClock()
+    changes = ChangeNotifier(clock, pause=Pauses(clock))
+    watch = changes.watch(3)
+    await anext(watch)
+    changes.touch(3)
+    async with asyncio.timeout(5):
         await anext(watch)
-        changes.touch(3)
-        async with asyncio.timeout(5):
-            await anext(watch)
-
-    asyncio.run(story())
 
 
 def test_the_same_face_wakes_nobody() -> None:
@@ -82,30 +76,24 @@ def test_the_same_face_wakes_nobody() -> None:
     assert changes.show(3, ("in use", 0))
 
 
-def test_closing_ends_every_watch() -> None:
-    async def story() -> None:
-        changes = ChangeNotifier(ManualClock())
-        watches = [changes.watch(topic) for topic in (1, 2, "cabinet")]
-        for watch in watches:
-            await anext(watch)
-        ends = [asyncio.ensure_future(anext(watch, "ended")) for watch in watches]
-        await asyncio.sleep(0)
-        changes.close()
-        assert await asyncio.gather(*ends) == ["ended"] * 3
-        assert [each async for each in changes.watch(1)] == []
-
-    asyncio.run(story())
-
-
-def test_a_viewer_that_left_is_forgotten() -> None:
-    async def story() -> None:
-        changes = ChangeNotifier(ManualClock())
-        watch = changes.watch(3)
+async def test_closing_ends_every_watch() -> None:
+    changes = ChangeNotifier(ManualClock())
+    watches = [changes.watch(topic) for topic in (1, 2, "cabinet")]
+    for watch in watches:
         await anext(watch)
-        await watch.aclose()  # type: ignore[attr-defined]
-        assert changes._watchers[3] == set()
+    ends = [asyncio.ensure_future(anext(watch, "ended")) for watch in watches]
+    await asyncio.sleep(0)
+    changes.close()
+    assert await asyncio.gather(*ends) == ["ended"] * 3
+    assert [each async for each in changes.watch(1)] == []
 
-    asyncio.run(story())
+
+async def test_a_viewer_that_left_is_forgotten() -> None:
+    changes = ChangeNotifier(ManualClock())
+    watch = changes.watch(3)
+    await anext(watch)
+    await watch.aclose()  # type: ignore[attr-defined]
+    assert changes._watchers[3] == set()
 
 
 def count(powered_s: int, energy_mwh: int) -> MeterCount:

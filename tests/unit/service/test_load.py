@@ -1,8 +1,5 @@
 """The cabinet's load in steps of five minutes: what is kept, and how little is written for it."""
 
-import asyncio
-from pathlib import Path
-
 import pytest
 
 from cabinet.clock import NS, ManualClock
@@ -70,31 +67,23 @@ def test_what_could_not_be_written_is_written_later(clock: ManualClock) -> None:
     assert [sample.start_unix_s for sample in means.take(at_once=False)] == [NOON_MS // 1000, NOON_MS // 1000 + 300]
 
 
-def test_the_table_stays_within_its_bound(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            many = [LoadSample(number * load.STEP_S, 1, 1, None) for number in range(load.MAX_SAMPLES + 50)]
-            await service.context.storage.write(lambda c: load.add(c, many))
-            kept = await service.context.storage.read(lambda c: load.between(c, 0, 1 << 40))
-        assert (len(kept), kept[0].start_unix_s) == (load.MAX_SAMPLES, 50 * load.STEP_S)
-
-    asyncio.run(story())
+async def test_the_table_stays_within_its_bound(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        many = [LoadSample(number * load.STEP_S, 1, 1, None) for number in range(load.MAX_SAMPLES + 50)]
+        await service.context.storage.write(lambda c: load.add(c, many))
+        kept = await service.context.storage.read(lambda c: load.between(c, 0, 1 << 40))
+    assert (len(kept), kept[0].start_unix_s) == (load.MAX_SAMPLES, 50 * load.STEP_S)
 
 
-def test_samples_are_written_with_the_checkpoint(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            await service.charges.start(1, "C5T4", FULL, "k1")
-            for _ in range(310):
-                harness.guard.charge(3, 2)
-                harness.guard.show()
-            await service.checkpoint()
-            kept = await service.context.storage.read(lambda c: load.between(c, 0, 1 << 40))
-            assert kept
-            assert {sample.start_unix_s % load.STEP_S for sample in kept} == {0}
-            view = await service.property_.figures.load(service.property_.figures._date(harness.clock.wall()))
-            assert view.samples == kept
-
-    asyncio.run(story())
+async def test_samples_are_written_with_the_checkpoint(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        await service.charges.start(1, "C5T4", FULL, "k1")
+        for _ in range(310):
+            harness.guard.charge(3, 2)
+            harness.guard.show()
+        await service.checkpoint()
+        kept = await service.context.storage.read(lambda c: load.between(c, 0, 1 << 40))
+        assert kept
+        assert {sample.start_unix_s % load.STEP_S for sample in kept} == {0}
+        view = await service.property_.figures.load(service.property_.figures._date(harness.clock.wall()))
+        assert view.samples == kept

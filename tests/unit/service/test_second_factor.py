@@ -8,15 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from cabinet.clock import NS
-from cabinet.errors import CabinetError, Refused
+from cabinet.errors import CabinetError
 from cabinet.records import Actor
 from cabinet.service.accounts import admin, lockout, sign_in, totp
 from cabinet.service.accounts.sign_in import Authenticator
 from cabinet.service.app import Service
 from cabinet.service.ports import SecondStep
 from cabinet.store import second_factors, staff
-from cabinet.store.database import Database
-from cabinet_testing.service_harness import QUICK, ServiceHarness
+from cabinet_testing.service_harness import QUICK, ServiceHarness, code_of
 
 PASSWORD = "office-password"
 _QUICK = QUICK.hash("nobody's")
@@ -57,20 +56,12 @@ class SecondFactorHarness(SimpleNamespace):
             return [row["action"] for row in connection.execute("SELECT action FROM audit_entry ORDER BY number")]
 
 
-async def refusal(asked: Awaitable[object]) -> str:
-    with pytest.raises(Refused) as caught:
-        await asked
-    return caught.value.code
-
-
 def tell(folder: Path, story: Callable[[SecondFactorHarness], Awaitable[None]]) -> None:
     async def run() -> None:
         harness = ServiceHarness(folder)
-        database = Database(admin.database_path(harness.config))
-        with database.transaction() as connection:
+        with harness.administering() as database, database.transaction() as connection:
             staff.add(connection, "office", QUICK.hash(PASSWORD), 0)
             staff.add(connection, "other", QUICK.hash(PASSWORD), 0)
-        database.close()
         async with harness.running() as service:
             token = await service.accounts.sign_in_staff("office", PASSWORD, "here")
             assert isinstance(token, str)
@@ -90,10 +81,10 @@ def tell(folder: Path, story: Callable[[SecondFactorHarness], Awaitable[None]]) 
 def test_the_password_alone_signs_nobody_in_and_a_code_does(tmp_path: Path) -> None:
     async def story(sim: SecondFactorHarness) -> None:
         key = await sim.pending_step()
-        assert await refusal(sim.service.property_.staff.actor(key, "here")) == "signed_out"
+        assert await code_of(sim.service.property_.staff.actor(key, "here")) == "signed_out"
         token = await sim.accounts.sign_in_staff_code(key, sim.code(), "here")
         assert (await sim.service.property_.staff.actor(token, "here")).staff.name == "office"
-        assert await refusal(sim.accounts.sign_in_staff_code(key, sim.code(1), "here")) == "expired"
+        assert await code_of(sim.accounts.sign_in_staff_code(key, sim.code(1), "here")) == "expired"
         assert sim.audit() == ["sign_in", "second_factor_on", "sign_in"]
 
     tell(tmp_path, story)
@@ -104,8 +95,8 @@ def test_a_code_signs_in_once(tmp_path: Path) -> None:
         code = sim.code()
         await sim.accounts.sign_in_staff_code(await sim.pending_step(), code, "here")
         again = await sim.pending_step()
-        assert await refusal(sim.accounts.sign_in_staff_code(again, code, "here")) == "wrong_second_factor"
-        assert await refusal(sim.accounts.sign_in_staff_code(again, sim.code(-1), "here")) == "wrong_second_factor"
+        assert await code_of(sim.accounts.sign_in_staff_code(again, code, "here")) == "wrong_second_factor"
+        assert await code_of(sim.accounts.sign_in_staff_code(again, sim.code(-1), "here")) == "wrong_second_factor"
         sim.next_step()
         assert await sim.accounts.sign_in_staff_code(again, sim.code(), "here")
 
@@ -115,7 +106,7 @@ def test_a_code_signs_in_once(tmp_path: Path) -> None:
 def test_the_code_that_switched_it_on_signs_nobody_in(tmp_path: Path) -> None:
     async def story(sim: SecondFactorHarness) -> None:
         key = await sim.pending_step()
-        assert await refusal(sim.accounts.sign_in_staff_code(key, sim.code(-1), "here")) == "wrong_second_factor"
+        assert await code_of(sim.accounts.sign_in_staff_code(key, sim.code(-1), "here")) == "wrong_second_factor"
 
     tell(tmp_path, story)
 
@@ -136,7 +127,7 @@ def test_a_recovery_code_signs_in_once_however_it_is_typed_and_is_noted(tmp_path
         first, second = sim.codes[:2]
         assert await sim.accounts.sign_in_staff_code(await sim.pending_step(), first, "here")
         again = await sim.pending_step()
-        assert await refusal(sim.accounts.sign_in_staff_code(again, first, "here")) == "wrong_second_factor"
+        assert await code_of(sim.accounts.sign_in_staff_code(again, first, "here")) == "wrong_second_factor"
         typed = f" {second.replace('-', ' ').lower()} "
         assert await sim.accounts.sign_in_staff_code(again, typed, "here")
         assert (await sim.service.property_.second_factor.state(sim.actor)).codes_left == 8
@@ -150,7 +141,7 @@ def test_with_a_clock_that_is_days_behind_recovery_codes_still_work(tmp_path: Pa
         code = sim.code()
         sim.harness.clock.set_wall(sim.harness.clock.wall().unix_ms - 3 * 86_400_000, trusted=False)
         key = await sim.pending_step()
-        assert await refusal(sim.accounts.sign_in_staff_code(key, code, "here")) == "wrong_second_factor"
+        assert await code_of(sim.accounts.sign_in_staff_code(key, code, "here")) == "wrong_second_factor"
         assert await sim.accounts.sign_in_staff_code(key, sim.codes[0], "here")
 
     tell(tmp_path, story)
@@ -160,9 +151,9 @@ def test_wrong_codes_lock_out_as_wrong_passwords_do_and_the_right_password_forge
     async def story(sim: SecondFactorHarness) -> None:
         for _ in range(sign_in.MAX_FAILURES_PER_NAME):
             key = await sim.pending_step()
-            assert await refusal(sim.accounts.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
-        assert await refusal(sim.accounts.sign_in_staff_code(key, sim.code(), "there")) == "locked_out"
-        assert await refusal(sim.accounts.sign_in_staff("office", PASSWORD, "elsewhere")) == "locked_out"
+            assert await code_of(sim.accounts.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
+        assert await code_of(sim.accounts.sign_in_staff_code(key, sim.code(), "there")) == "locked_out"
+        assert await code_of(sim.accounts.sign_in_staff("office", PASSWORD, "elsewhere")) == "locked_out"
         sim.harness.clock.advance_ns(lockout.LOCKED_NS)
         assert await sim.accounts.sign_in_staff_code(await sim.pending_step(), sim.code(), "here")
 
@@ -173,9 +164,9 @@ def test_wrong_codes_of_many_names_lock_out_their_address(tmp_path: Path) -> Non
     async def story(sim: SecondFactorHarness) -> None:
         key = await sim.pending_step()
         for number in range(sign_in.MAX_FAILURES_PER_ADDRESS - 1):
-            assert await refusal(sim.accounts.sign_in_staff(f"x{number}", "wrong", "there")) == "wrong_card_or_pin"
-        assert await refusal(sim.accounts.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
-        assert await refusal(sim.accounts.sign_in_staff_code(key, sim.code(), "there")) == "locked_out"
+            assert await code_of(sim.accounts.sign_in_staff(f"x{number}", "wrong", "there")) == "wrong_card_or_pin"
+        assert await code_of(sim.accounts.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
+        assert await code_of(sim.accounts.sign_in_staff_code(key, sim.code(), "there")) == "locked_out"
 
     tell(tmp_path, story)
 
@@ -183,7 +174,7 @@ def test_wrong_codes_of_many_names_lock_out_their_address(tmp_path: Path) -> Non
 def test_a_wrong_password_says_nothing_of_a_second_factor(tmp_path: Path) -> None:
     async def story(sim: SecondFactorHarness) -> None:
         for name in ("office", "other", "nobody"):
-            assert await refusal(sim.accounts.sign_in_staff(name, "wrong", "here")) == "wrong_card_or_pin"
+            assert await code_of(sim.accounts.sign_in_staff(name, "wrong", "here")) == "wrong_card_or_pin"
 
     tell(tmp_path, story)
 
@@ -192,11 +183,11 @@ def test_the_step_between_ends_after_five_minutes_and_with_a_new_password(tmp_pa
     async def story(sim: SecondFactorHarness) -> None:
         key = await sim.pending_step()
         sim.harness.clock.advance_ns(sign_in.SECOND_STEP_NS)
-        assert await refusal(sim.accounts.sign_in_staff_code(key, sim.code(), "here")) == "expired"
+        assert await code_of(sim.accounts.sign_in_staff_code(key, sim.code(), "here")) == "expired"
         key = await sim.pending_step()
         await sim.service.property_.staff.new_password(sim.actor, sim.actor.staff.staff_id)
-        assert await refusal(sim.accounts.sign_in_staff_code(key, sim.code(), "here")) == "expired"
-        assert await refusal(sim.accounts.sign_in_staff_code("made-up", sim.code(), "here")) == "expired"
+        assert await code_of(sim.accounts.sign_in_staff_code(key, sim.code(), "here")) == "expired"
+        assert await code_of(sim.accounts.sign_in_staff_code("made-up", sim.code(), "here")) == "expired"
 
     tell(tmp_path, story)
 
@@ -205,7 +196,7 @@ def test_the_step_between_ends_after_five_minutes_and_with_a_new_password(tmp_pa
 def test_it_is_switched_off_with_the_password_or_a_code(tmp_path: Path, proof: str) -> None:
     async def story(sim: SecondFactorHarness) -> None:
         factor = sim.service.property_.second_factor
-        assert await refusal(factor.switch_off(sim.actor, "wrong")) == "wrong_second_factor"
+        assert await code_of(factor.switch_off(sim.actor, "wrong")) == "wrong_second_factor"
         given = {"password": PASSWORD, "code": sim.code(), "recovery": sim.codes[3]}[proof]
         await factor.switch_off(sim.actor, given)
         assert not (await factor.state(sim.actor)).on
@@ -219,8 +210,8 @@ def test_guessing_at_switching_it_off_locks_out(tmp_path: Path) -> None:
     async def story(sim: SecondFactorHarness) -> None:
         factor = sim.service.property_.second_factor
         for _ in range(sign_in.MAX_FAILURES_PER_NAME):
-            assert await refusal(factor.switch_off(sim.actor, "000000")) == "wrong_second_factor"
-        assert await refusal(factor.switch_off(sim.actor, PASSWORD)) == "locked_out"
+            assert await code_of(factor.switch_off(sim.actor, "000000")) == "wrong_second_factor"
+        assert await code_of(factor.switch_off(sim.actor, PASSWORD)) == "locked_out"
 
     tell(tmp_path, story)
 
@@ -231,7 +222,7 @@ def test_beginning_anew_leaves_one_that_is_on_as_it_is(tmp_path: Path) -> None:
         await factor.begin(sim.actor)
         state = await factor.state(sim.actor)
         assert (state.on, state.secret, state.address) == (True, "", "")
-        assert await refusal(factor.confirm(sim.actor, sim.code())) == "expired"
+        assert await code_of(factor.confirm(sim.actor, sim.code())) == "expired"
         assert await sim.accounts.sign_in_staff_code(await sim.pending_step(), sim.code(), "here")
 
     tell(tmp_path, story)
@@ -244,7 +235,7 @@ def test_one_that_was_never_confirmed_asks_for_nothing(tmp_path: Path) -> None:
         assert isinstance(token, str)
         other = await property_.staff.actor(token, "here")
         await property_.second_factor.begin(other)
-        assert await refusal(property_.second_factor.confirm(other, "000000")) == "wrong_second_factor"
+        assert await code_of(property_.second_factor.confirm(other, "000000")) == "wrong_second_factor"
         assert not (await property_.second_factor.state(other)).on
         assert isinstance(await sim.accounts.sign_in_staff("other", PASSWORD, "here"), str)
         assert [each.second_factor for each in await property_.staff.everybody()] == [True, False]
@@ -268,12 +259,11 @@ def test_secrets_leave_with_the_login_and_recovery_codes_are_kept_as_hashes(tmp_
 
 def test_the_command_line_switches_it_off_and_says_so_in_the_audit_log(tmp_path: Path) -> None:
     async def story(sim: SecondFactorHarness) -> None:
-        database = Database(admin.database_path(sim.harness.config))
-        admin.switch_off_second_factor(database, sim.harness.clock, "office")
-        for name in ("office", "nobody"):
-            with pytest.raises(CabinetError):
-                admin.switch_off_second_factor(database, sim.harness.clock, name)
-        database.close()
+        with sim.harness.administering() as database:
+            admin.switch_off_second_factor(database, sim.harness.clock, "office")
+            for name in ("office", "nobody"):
+                with pytest.raises(CabinetError):
+                    admin.switch_off_second_factor(database, sim.harness.clock, name)
         assert isinstance(await sim.accounts.sign_in_staff("office", PASSWORD, "here"), str)
         assert sim.audit()[2:] == ["second_factor_off", "sign_in"]
 

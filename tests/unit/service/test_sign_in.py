@@ -13,7 +13,7 @@ from cabinet.service.accounts import admin, lockout, sign_in
 from cabinet.service.accounts.lockout import ATTACK_SHOWN_NS, Lockout
 from cabinet.service.app import Service
 from cabinet.store.database import Database
-from cabinet_testing.service_harness import CARDS, PIN, QUICK, ServiceHarness, staff_token
+from cabinet_testing.service_harness import CARDS, PIN, QUICK, ServiceHarness, code_of, staff_token
 
 WRONG = "0000"
 
@@ -27,122 +27,86 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 _QUICK = QUICK.hash("nobody's")
 
 
-async def code_of(asked: object) -> str:
-    with pytest.raises(Refused) as caught:
-        await asked  # type: ignore[misc]
-    return caught.value.code
-
-
 async def staff_name(service: Service, token: str, active: bool = True) -> str:
     return (await service.property_.staff.actor(token, "here", active)).staff.name
 
 
-def administer(harness: ServiceHarness) -> Database:
-    return Database(admin.database_path(harness.config))
+async def test_the_right_pin_signs_in_and_signing_out_ends_it(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        token = await service.accounts.sign_in(CARDS[0], PIN, "here")
+        other = await service.accounts.sign_in(CARDS[1], PIN, "here")
+        assert (await service.accounts.resident(token)).card == CARDS[0]
+        await service.accounts.sign_out(token)
+        assert await code_of(service.accounts.resident(token)) == "signed_out"
+        assert (await service.accounts.resident(other)).card == CARDS[1]
+        assert await code_of(service.accounts.resident("made-up")) == "signed_out"
 
 
-def test_the_right_pin_signs_in_and_signing_out_ends_it(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            token = await service.accounts.sign_in(CARDS[0], PIN, "here")
-            other = await service.accounts.sign_in(CARDS[1], PIN, "here")
-            assert (await service.accounts.resident(token)).card == CARDS[0]
-            await service.accounts.sign_out(token)
-            assert await code_of(service.accounts.resident(token)) == "signed_out"
-            assert (await service.accounts.resident(other)).card == CARDS[1]
-            assert await code_of(service.accounts.resident("made-up")) == "signed_out"
-
-    asyncio.run(story())
+async def test_a_token_outlives_the_service_and_not_its_time(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        token = await service.accounts.sign_in(CARDS[0], PIN, "here")
+    async with harness.running() as service:
+        assert (await service.accounts.resident(token)).resident_id == 1
+        harness.clock.advance_ns(30 * 86_400 * NS)
+        assert await code_of(service.accounts.resident(token)) == "signed_out"
 
 
-def test_a_token_outlives_the_service_and_not_its_time(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            token = await service.accounts.sign_in(CARDS[0], PIN, "here")
-        async with harness.running() as service:
-            assert (await service.accounts.resident(token)).resident_id == 1
-            harness.clock.advance_ns(30 * 86_400 * NS)
-            assert await code_of(service.accounts.resident(token)) == "signed_out"
-
-    asyncio.run(story())
-
-
-def test_a_sign_in_that_is_used_goes_on_up_to_half_a_year(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            token = await service.accounts.sign_in(CARDS[0], PIN, "here")
-            for _ in range(8):
-                harness.clock.advance_ns(20 * 86_400 * NS)
-                assert (await service.accounts.resident(token)).resident_id == 1
+async def test_a_sign_in_that_is_used_goes_on_up_to_half_a_year(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        token = await service.accounts.sign_in(CARDS[0], PIN, "here")
+        for _ in range(8):
             harness.clock.advance_ns(20 * 86_400 * NS)
-            assert await code_of(service.accounts.resident(token)) == "signed_out"
+            assert (await service.accounts.resident(token)).resident_id == 1
+        harness.clock.advance_ns(20 * 86_400 * NS)
+        assert await code_of(service.accounts.resident(token)) == "signed_out"
 
-    asyncio.run(story())
 
-
-def test_staff_who_leave_their_desk_are_signed_out_although_the_page_goes_on_by_itself(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        database = administer(harness)
+async def test_staff_who_leave_their_desk_are_signed_out_although_the_page_goes_on_by_itself(
+    harness: ServiceHarness,
+) -> None:
+    with harness.administering() as database:
         admin.add_staff(database, harness.clock, "office", "long-enough-password")
-        database.close()
-        async with harness.running() as service:
-            token = await staff_token(service, "office", "long-enough-password", "here")
-            for minutes in (50, 50, 40):
-                harness.clock.advance_ns(minutes * 60 * NS)
-                assert await staff_name(service, token) == "office"
-            harness.clock.advance_ns(40 * 60 * NS)
-            assert await staff_name(service, token, active=False) == "office"
-            harness.clock.advance_ns(20 * 60 * NS)
-            assert await code_of(staff_name(service, token)) == "signed_out"
-
-    asyncio.run(story())
+    async with harness.running() as service:
+        token = await staff_token(service, "office", "long-enough-password", "here")
+        for minutes in (50, 50, 40):
+            harness.clock.advance_ns(minutes * 60 * NS)
+            assert await staff_name(service, token) == "office"
+        harness.clock.advance_ns(40 * 60 * NS)
+        assert await staff_name(service, token, active=False) == "office"
+        harness.clock.advance_ns(20 * 60 * NS)
+        assert await code_of(staff_name(service, token)) == "signed_out"
 
 
-def test_staff_sign_in_anew_after_twelve_hours_whatever_they_do(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        database = administer(harness)
+async def test_staff_sign_in_anew_after_twelve_hours_whatever_they_do(harness: ServiceHarness) -> None:
+    with harness.administering() as database:
         admin.add_staff(database, harness.clock, "office", "long-enough-password")
-        database.close()
-        async with harness.running() as service:
-            token = await staff_token(service, "office", "long-enough-password", "here")
-            for _ in range(23):
-                harness.clock.advance_ns(30 * 60 * NS)
-                await staff_name(service, token)
+    async with harness.running() as service:
+        token = await staff_token(service, "office", "long-enough-password", "here")
+        for _ in range(23):
             harness.clock.advance_ns(30 * 60 * NS)
-            assert await code_of(staff_name(service, token)) == "signed_out"
-
-    asyncio.run(story())
-
-
-def test_signing_out_everywhere_ends_every_phone_of_the_resident_and_nobody_elses(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            phone, tablet = [await service.accounts.sign_in(CARDS[0], PIN, "here") for _ in range(2)]
-            other = await service.accounts.sign_in(CARDS[1], PIN, "here")
-            await service.accounts.sign_out(phone, everywhere=True)
-            assert await code_of(service.accounts.resident(phone)) == "signed_out"
-            assert await code_of(service.accounts.resident(tablet)) == "signed_out"
-            assert (await service.accounts.resident(other)).card == CARDS[1]
-            await service.accounts.sign_out(phone, everywhere=True)
-            assert (await service.accounts.resident(other)).card == CARDS[1], "a token that is over ends nothing"
-
-    asyncio.run(story())
+            await staff_name(service, token)
+        harness.clock.advance_ns(30 * 60 * NS)
+        assert await code_of(staff_name(service, token)) == "signed_out"
 
 
-def test_a_residents_token_is_none_of_staff(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            token = await service.accounts.sign_in(CARDS[0], PIN, "here")
-            assert await code_of(staff_name(service, token)) == "signed_out"
+async def test_signing_out_everywhere_ends_every_phone_of_the_resident_and_nobody_elses(
+    harness: ServiceHarness,
+) -> None:
+    async with harness.running() as service:
+        phone, tablet = [await service.accounts.sign_in(CARDS[0], PIN, "here") for _ in range(2)]
+        other = await service.accounts.sign_in(CARDS[1], PIN, "here")
+        await service.accounts.sign_out(phone, everywhere=True)
+        assert await code_of(service.accounts.resident(phone)) == "signed_out"
+        assert await code_of(service.accounts.resident(tablet)) == "signed_out"
+        assert (await service.accounts.resident(other)).card == CARDS[1]
+        await service.accounts.sign_out(phone, everywhere=True)
+        assert (await service.accounts.resident(other)).card == CARDS[1], "a token that is over ends nothing"
 
-    asyncio.run(story())
+
+async def test_a_residents_token_is_none_of_staff(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        token = await service.accounts.sign_in(CARDS[0], PIN, "here")
+        assert await code_of(staff_name(service, token)) == "signed_out"
 
 
 def test_only_a_hash_of_the_token_is_stored(tmp_path: Path) -> None:
@@ -160,57 +124,39 @@ async def guess(service: Service, card: str, address: str, times: int) -> list[s
 
 
 @pytest.mark.parametrize("card", [CARDS[0], "99999999"], ids=["a card there is", "a card there is not"])
-def test_five_wrong_pins_lock_a_card_for_five_minutes_known_or_not(tmp_path: Path, card: str) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            assert await guess(service, card, "here", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
-            harness.clock.advance_ns(299 * NS)
-            assert await guess(service, card, "elsewhere", 1) == ["locked_out"]
-            assert (await service.accounts.sign_in(CARDS[1], PIN, "here")) != ""
-            harness.clock.advance_ns(1 * NS)
-            assert await guess(service, card, "here", 1) == ["wrong_card_or_pin"]
-
-    asyncio.run(story())
+async def test_five_wrong_pins_lock_a_card_for_five_minutes_known_or_not(harness: ServiceHarness, card: str) -> None:
+    async with harness.running() as service:
+        assert await guess(service, card, "here", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
+        harness.clock.advance_ns(299 * NS)
+        assert await guess(service, card, "elsewhere", 1) == ["locked_out"]
+        assert (await service.accounts.sign_in(CARDS[1], PIN, "here")) != ""
+        harness.clock.advance_ns(1 * NS)
+        assert await guess(service, card, "here", 1) == ["wrong_card_or_pin"]
 
 
-def test_the_right_pin_does_not_pass_a_lock(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            await guess(service, CARDS[0], "here", 5)
-            assert await code_of(service.accounts.sign_in(CARDS[0], PIN, "here")) == "locked_out"
-
-    asyncio.run(story())
+async def test_the_right_pin_does_not_pass_a_lock(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        await guess(service, CARDS[0], "here", 5)
+        assert await code_of(service.accounts.sign_in(CARDS[0], PIN, "here")) == "locked_out"
 
 
-def test_guesses_at_once_are_counted_before_they_are_checked(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            answers = await asyncio.gather(
-                *(service.accounts.sign_in(CARDS[0], WRONG, "here") for _ in range(12)), return_exceptions=True
-            )
-        codes = [answer.code for answer in answers if isinstance(answer, Refused)]
-        assert sorted(codes) == ["locked_out"] * 7 + ["wrong_card_or_pin"] * 5
-
-    asyncio.run(story())
+async def test_guesses_at_once_are_counted_before_they_are_checked(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        answers = await asyncio.gather(
+            *(service.accounts.sign_in(CARDS[0], WRONG, "here") for _ in range(12)), return_exceptions=True
+        )
+    codes = [answer.code for answer in answers if isinstance(answer, Refused)]
+    assert sorted(codes) == ["locked_out"] * 7 + ["wrong_card_or_pin"] * 5
 
 
-def test_an_address_that_guesses_at_many_cards_is_locked_out(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            for number in range(20):
-                assert (
-                    await code_of(service.accounts.sign_in(f"2000{number:04}", WRONG, "there")) == "wrong_card_or_pin"
-                )
-                if number == 10:
-                    await service.accounts.sign_in(CARDS[0], PIN, "there")  # an own card does not wipe the slate clean
-            assert await code_of(service.accounts.sign_in(CARDS[0], PIN, "there")) == "locked_out"
-            assert await service.accounts.sign_in(CARDS[0], PIN, "here")
-
-    asyncio.run(story())
+async def test_an_address_that_guesses_at_many_cards_is_locked_out(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        for number in range(20):
+            assert await code_of(service.accounts.sign_in(f"2000{number:04}", WRONG, "there")) == "wrong_card_or_pin"
+            if number == 10:
+                await service.accounts.sign_in(CARDS[0], PIN, "there")  # an own card does not wipe the slate clean
+        assert await code_of(service.accounts.sign_in(CARDS[0], PIN, "there")) == "locked_out"
+        assert await service.accounts.sign_in(CARDS[0], PIN, "here")
 
 
 def test_a_lock_says_how_long_it_lasts() -> None:
@@ -235,57 +181,45 @@ def test_a_success_forgets_the_failures_before_it() -> None:
         table.check("card")
 
 
-def test_a_blocked_card_is_told_only_to_who_knows_its_pin_and_is_signed_out(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            token = await service.accounts.sign_in(CARDS[0], PIN, "here")
-            database = administer(harness)
-            admin.block_resident(database, CARDS[0], True)
-            assert await code_of(service.accounts.resident(token)) == "signed_out"
-            assert await code_of(service.accounts.sign_in(CARDS[0], WRONG, "here")) == "wrong_card_or_pin"
-            assert await code_of(service.accounts.sign_in(CARDS[0], PIN, "here")) == "card_blocked"
-            admin.block_resident(database, CARDS[0], False)
-            database.close()
-            assert await service.accounts.sign_in(CARDS[0], PIN, "here")
-
-    asyncio.run(story())
-
-
-def test_staff_sign_in_apart_from_residents(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        database = administer(harness)
-        password = admin.add_staff(database, harness.clock, "office")
-        async with harness.running() as service:
-            token = await staff_token(service, "office", password, "here")
-            assert await staff_name(service, token) == "office"
-            assert await code_of(service.accounts.resident(token)) == "signed_out"
-            resident = await service.accounts.sign_in(CARDS[0], PIN, "here")
-            assert await code_of(staff_name(service, resident)) == "signed_out"
-            assert await code_of(service.accounts.sign_in_staff("office", "wrong", "here")) == "wrong_card_or_pin"
-            admin.revoke(database, "office")
-            assert await code_of(staff_name(service, token)) == "signed_out"
+async def test_a_blocked_card_is_told_only_to_who_knows_its_pin_and_is_signed_out(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        token = await service.accounts.sign_in(CARDS[0], PIN, "here")
+        database = Database(admin.database_path(harness.config))
+        admin.block_resident(database, CARDS[0], True)
+        assert await code_of(service.accounts.resident(token)) == "signed_out"
+        assert await code_of(service.accounts.sign_in(CARDS[0], WRONG, "here")) == "wrong_card_or_pin"
+        assert await code_of(service.accounts.sign_in(CARDS[0], PIN, "here")) == "card_blocked"
+        admin.block_resident(database, CARDS[0], False)
         database.close()
+        assert await service.accounts.sign_in(CARDS[0], PIN, "here")
 
-    asyncio.run(story())
+
+async def test_staff_sign_in_apart_from_residents(harness: ServiceHarness) -> None:
+    database = Database(admin.database_path(harness.config))
+    password = admin.add_staff(database, harness.clock, "office")
+    async with harness.running() as service:
+        token = await staff_token(service, "office", password, "here")
+        assert await staff_name(service, token) == "office"
+        assert await code_of(service.accounts.resident(token)) == "signed_out"
+        resident = await service.accounts.sign_in(CARDS[0], PIN, "here")
+        assert await code_of(staff_name(service, resident)) == "signed_out"
+        assert await code_of(service.accounts.sign_in_staff("office", "wrong", "here")) == "wrong_card_or_pin"
+        admin.revoke(database, "office")
+        assert await code_of(staff_name(service, token)) == "signed_out"
+    database.close()
 
 
-def test_a_token_of_the_api_allows_its_scopes_until_it_is_revoked(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        database = administer(harness)
-        bearer = admin.add_token(database, harness.clock, "accounting", ("usage:read",))
-        async with harness.running() as service:
-            await service.accounts.check_scope(bearer, "usage:read")
-            assert await code_of(service.accounts.check_scope(bearer, "cabinet:read")) == "scope_missing"
-            assert await code_of(service.accounts.check_scope(bearer + "x", "usage:read")) == "wrong_token"
-            assert await code_of(service.accounts.check_scope("", "usage:read")) == "wrong_token"
-            admin.revoke(database, "accounting")
-            assert await code_of(service.accounts.check_scope(bearer, "usage:read")) == "wrong_token"
-        database.close()
-
-    asyncio.run(story())
+async def test_a_token_of_the_api_allows_its_scopes_until_it_is_revoked(harness: ServiceHarness) -> None:
+    database = Database(admin.database_path(harness.config))
+    bearer = admin.add_token(database, harness.clock, "accounting", ("usage:read",))
+    async with harness.running() as service:
+        await service.accounts.check_scope(bearer, "usage:read")
+        assert await code_of(service.accounts.check_scope(bearer, "cabinet:read")) == "scope_missing"
+        assert await code_of(service.accounts.check_scope(bearer + "x", "usage:read")) == "wrong_token"
+        assert await code_of(service.accounts.check_scope("", "usage:read")) == "wrong_token"
+        admin.revoke(database, "accounting")
+        assert await code_of(service.accounts.check_scope(bearer, "usage:read")) == "wrong_token"
+    database.close()
 
 
 def test_an_unknown_name_costs_the_work_of_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,11 +243,10 @@ def test_the_hash_for_nobody_is_of_the_same_kind_as_a_real_one(monkeypatch: pyte
     assert parameters[0] == parameters[1]
 
 
-def test_signing_in_again_and_again_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signing_in_again_and_again_fills_no_disk(harness: ServiceHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sign_in, "MAX_LOGINS", 3)
 
     async def story() -> None:
-        harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
             other = await service.accounts.sign_in(CARDS[1], PIN, "here")
             tokens = []
@@ -332,52 +265,42 @@ def test_signing_in_again_and_again_fills_no_disk(tmp_path: Path, monkeypatch: p
 # --- nothing a stranger tries costs others ---------------------------------------------------------------------------
 
 
-def test_an_address_that_is_locked_out_locks_no_card_and_not_the_office(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        database = administer(harness)
+async def test_an_address_that_is_locked_out_locks_no_card_and_not_the_office(harness: ServiceHarness) -> None:
+    with harness.administering() as database:
         password = admin.add_staff(database, harness.clock, "office")
-        database.close()
-        async with harness.running() as service:
-            for number in range(20):
-                await guess(service, f"2000{number:04}", "there", 1)
-            for _ in range(10):
-                assert await guess(service, CARDS[0], "there", 1) == ["locked_out"]
-                assert await code_of(service.accounts.sign_in_staff("office", "wrong", "there")) == "locked_out"
-            assert await service.accounts.sign_in(CARDS[0], PIN, "here")
-            assert await service.accounts.sign_in_staff("office", password, "here")
-
-    asyncio.run(story())
+    async with harness.running() as service:
+        for number in range(20):
+            await guess(service, f"2000{number:04}", "there", 1)
+        for _ in range(10):
+            assert await guess(service, CARDS[0], "there", 1) == ["locked_out"]
+            assert await code_of(service.accounts.sign_in_staff("office", "wrong", "there")) == "locked_out"
+        assert await service.accounts.sign_in(CARDS[0], PIN, "here")
+        assert await service.accounts.sign_in_staff("office", password, "here")
 
 
-def test_a_card_that_is_locked_costs_the_address_of_its_owner_nothing(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            await guess(service, CARDS[0], "there", 5)
-            assert await guess(service, CARDS[0], "here", 30) == ["locked_out"] * 30
-            assert await service.accounts.sign_in(CARDS[1], PIN, "here")
-
-    asyncio.run(story())
+async def test_a_card_that_is_locked_costs_the_address_of_its_owner_nothing(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        await guess(service, CARDS[0], "there", 5)
+        assert await guess(service, CARDS[0], "here", 30) == ["locked_out"] * 30
+        assert await service.accounts.sign_in(CARDS[1], PIN, "here")
 
 
-def test_who_has_signed_in_from_an_address_is_not_locked_out_there_by_strangers_elsewhere(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            await service.accounts.sign_in(CARDS[0], PIN, "home")
-            assert await guess(service, CARDS[0], "there", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
-            assert await service.accounts.sign_in(CARDS[0], PIN, "home")
-            assert await guess(service, CARDS[0], "home", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
-
-    asyncio.run(story())
+async def test_who_has_signed_in_from_an_address_is_not_locked_out_there_by_strangers_elsewhere(
+    harness: ServiceHarness,
+) -> None:
+    async with harness.running() as service:
+        await service.accounts.sign_in(CARDS[0], PIN, "home")
+        assert await guess(service, CARDS[0], "there", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
+        assert await service.accounts.sign_in(CARDS[0], PIN, "home")
+        assert await guess(service, CARDS[0], "home", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
 
 
-def test_ten_thousand_made_up_names_make_no_lock_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_thousand_made_up_names_make_no_lock_forgotten(
+    harness: ServiceHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lockout, "MAX_KEYS", 50)
 
     async def story() -> None:
-        harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
             await guess(service, CARDS[0], "there", 5)
             for number in range(60):
@@ -399,18 +322,14 @@ def test_a_full_table_lets_go_of_what_is_not_locked_first(monkeypatch: pytest.Mo
     assert len(table._counting) + len(table._locked) == 10
 
 
-def test_what_was_refused_for_another_reason_is_no_failure_of_a_second_factor(tmp_path: Path) -> None:
-    async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        async with harness.running() as service:
-            for code, times in (("storage_full", 30), ("expired", 30), ("wrong_second_factor", 5)):
-                for _ in range(times):
-                    with pytest.raises(Refused, match=code), service.accounts.attempt("office", "here"):
-                        raise Refused(code)
-            with pytest.raises(Refused, match="locked_out"), service.accounts.attempt("office", "here"):
-                pass
-
-    asyncio.run(story())
+async def test_what_was_refused_for_another_reason_is_no_failure_of_a_second_factor(harness: ServiceHarness) -> None:
+    async with harness.running() as service:
+        for code, times in (("storage_full", 30), ("expired", 30), ("wrong_second_factor", 5)):
+            for _ in range(times):
+                with pytest.raises(Refused, match=code), service.accounts.attempt("office", "here"):
+                    raise Refused(code)
+        with pytest.raises(Refused, match="locked_out"), service.accounts.attempt("office", "here"):
+            pass
 
 
 def test_staff_hear_of_somebody_who_guesses_and_the_log_has_a_line_a_minute(

@@ -12,7 +12,6 @@ from cabinet.model import EndReason, Fault
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import StartChoice
-from cabinet.store.database import Database
 from cabinet_testing.service_harness import CARDS, FULL, NOON_MS, ServiceHarness
 
 NIGHT = """\
@@ -52,12 +51,10 @@ async def charge(
     return (await service.charges.session(1, view.session_id)).cost_fen
 
 
-def test_tariff_of_the_residents_group_is_shown_and_charged(tmp_path: Path) -> None:
+def test_tariff_of_the_residents_group_is_shown_and_charged(harness: ServiceHarness) -> None:
     async def story() -> None:
-        harness = ServiceHarness(tmp_path)
-        database = Database(admin.database_path(harness.config))
-        admin.set_group(database, CARDS[0], "staff")
-        database.close()
+        with harness.administering() as database:
+            admin.set_group(database, CARDS[0], "staff")
         write(harness, NIGHT + 'groups = ["staff"]\n')
         async with harness.running() as service:
             shown = service.charges.price("C5T4", "staff")
@@ -71,9 +68,8 @@ def test_tariff_of_the_residents_group_is_shown_and_charged(tmp_path: Path) -> N
     run(story)
 
 
-def test_session_keeps_the_tariff_it_began_with(tmp_path: Path) -> None:
+def test_session_keeps_the_tariff_it_began_with(harness: ServiceHarness) -> None:
     async def story() -> None:
-        harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
             view = await service.charges.start(1, "C5T4", FULL, "k")
             write(harness, NIGHT)
@@ -89,11 +85,10 @@ def test_session_keeps_the_tariff_it_began_with(tmp_path: Path) -> None:
     run(story)
 
 
-def test_tariff_of_the_day_goes_by_no_clock_that_lags_behind_what_was_seen(tmp_path: Path) -> None:
+def test_tariff_of_the_day_goes_by_no_clock_that_lags_behind_what_was_seen(harness: ServiceHarness) -> None:
     """A computer without a battery starts at some day long ago, until it hears the time."""
 
     async def story() -> None:
-        harness = ServiceHarness(tmp_path)
         write(harness, NIGHT + "valid_from = 2026-05-01\n")
         async with harness.running() as service:
             assert service.charges.price("C5T4", "").version == "night"
@@ -105,9 +100,8 @@ def test_tariff_of_the_day_goes_by_no_clock_that_lags_behind_what_was_seen(tmp_p
     run(story)
 
 
-def test_bad_file_changes_nothing_and_is_told(tmp_path: Path) -> None:
+def test_bad_file_changes_nothing_and_is_told(harness: ServiceHarness) -> None:
     async def story() -> None:
-        harness = ServiceHarness(tmp_path)
         write(harness, NIGHT.replace("from_w = 0", "from_w = 10"))
         async with harness.running() as service:
             assert service.charges.price("C5T4", "").version == harness.config.tariff.version
@@ -121,9 +115,8 @@ def test_bad_file_changes_nothing_and_is_told(tmp_path: Path) -> None:
     run(story)
 
 
-def test_what_a_resident_begins_on_one_day_costs_no_more_than_the_days_cap(tmp_path: Path) -> None:
+def test_what_a_resident_begins_on_one_day_costs_no_more_than_the_days_cap(harness: ServiceHarness) -> None:
     async def story() -> None:
-        harness = ServiceHarness(tmp_path)
         write(harness, NIGHT + "day_cap_fen = 100\nminimum_fen = 20\n")
         async with harness.running() as service:
             costs = [await charge(harness, service, 3600, 200_000) for _ in range(3)]
@@ -135,9 +128,8 @@ def test_what_a_resident_begins_on_one_day_costs_no_more_than_the_days_cap(tmp_p
     run(story)
 
 
-def test_package_is_paid_in_advance_and_what_is_left_of_it_comes_back(tmp_path: Path) -> None:
+def test_package_is_paid_in_advance_and_what_is_left_of_it_comes_back(harness: ServiceHarness) -> None:
     async def story() -> None:
-        harness = ServiceHarness(tmp_path)
         write(harness, PACKAGES)
         async with harness.running() as service:
             view = await service.charges.start(1, "C5T4", HOUR_PACKAGE, "k")
@@ -154,11 +146,10 @@ def test_package_is_paid_in_advance_and_what_is_left_of_it_comes_back(tmp_path: 
     run(story)
 
 
-def test_package_ends_the_sooner_the_more_is_drawn(tmp_path: Path) -> None:
+def test_package_ends_the_sooner_the_more_is_drawn(harness: ServiceHarness) -> None:
     """The guard is told what is left at the present power, and the end is that of bought time."""
 
     async def story() -> None:
-        harness = ServiceHarness(tmp_path)
         write(harness, PACKAGES)
         async with harness.running() as service:
             view = await service.charges.start(1, "C5T4", HOUR_PACKAGE, "k")
@@ -197,9 +188,8 @@ def test_package_that_is_not_sold_or_cannot_be_paid_is_refused(tmp_path: Path, c
 
 
 @pytest.mark.parametrize(("setting", "fen"), [("energy", 5), ("all", 35), ("nothing", 0)])
-def test_charge_that_a_fault_ended_costs_what_the_tariff_says(tmp_path: Path, setting: str, fen: int) -> None:
+def test_charge_that_a_fault_ended_costs_what_the_tariff_says(harness: ServiceHarness, setting: str, fen: int) -> None:
     async def story() -> None:
-        harness = ServiceHarness(tmp_path)
         write(harness, NIGHT + f'tripped_charge = "{setting}"\n')
         async with harness.running() as service:
             view = await service.charges.start(1, "C5T4", FULL, "k")

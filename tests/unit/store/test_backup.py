@@ -12,6 +12,7 @@ from cabinet.errors import StoreDamaged, StoreError
 from cabinet.store import backup, residents, sessions
 from cabinet.store.database import Database
 from cabinet.store.ledger_books import SqliteBooks
+from cabinet_testing.usage_records import damage
 
 DAY_MS = 86_400_000
 
@@ -33,13 +34,6 @@ def cards(path: Path) -> list[str]:
             return [resident.card for resident in residents.all_residents(connection)]
     finally:
         database.close()
-
-
-def damage(path: Path, page: int = 3) -> None:
-    """A page of rubbish, as a dying SD card gives it."""
-    with path.open("r+b") as file:
-        file.seek(page * 4096)
-        file.write(b"\xa5" * 4096)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cabinet.errors import StoreError
 from cabinet.records import SignedClosing
 from cabinet.store import month_closing, usage
 from cabinet.store.database import Database
-from tests.unit.store.test_usage import record
+from cabinet_testing.usage_records import record
 
 WALL = WallTime(5000, True)
 

@@ -16,7 +16,7 @@ from cabinet.records import SignedClosing, UsageFilter, UsageRecord
 from cabinet.reports import kept, usage_csv, usage_xlsx
 from cabinet.store import month_closing, proof, usage
 from cabinet.store.database import Database
-from tests.unit.store.test_usage import record, rewrite
+from cabinet_testing.usage_records import record, rewrite
 
 SHANGHAI = zoneinfo.ZoneInfo("Asia/Shanghai")
 DAY_MS = 86_400_000

@@ -9,42 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cabinet.clock import WallTime
-from cabinet.model import CostLine, EndReason, Fault
-from cabinet.records import UsageFilter, UsageRecord
+from cabinet.records import UsageFilter
 from cabinet.store import residents, usage
 from cabinet.store.database import Database
 from cabinet.store.usage import BadRecord, Verified
-
-
-def record(session_id: str, ended_unix_ms: int = 1000) -> UsageRecord:
-    return UsageRecord(
-        number=0,
-        order_number=f"DEMO-1-{session_id}",
-        session_id=session_id,
-        site_id="DEMO-1",
-        outlet=3,
-        card="****3344",
-        started=WallTime(0, True),
-        ended=WallTime(ended_unix_ms, True),
-        powered_s=3600,
-        charging_s=3590,
-        energy_mwh=150_000,
-        peak_power_mw=180_000,
-        mean_power_mw=150_000,
-        lines=[CostLine("time", 3590, "s", 20, 19, "0-200")],
-        electricity_fen=0,
-        service_fen=19,
-        total_fen=19,
-        held_fen=500,
-        refund_fen=481,
-        end_reason=EndReason.TRIPPED,
-        fault=Fault.OUTLET_HOT,
-        tariff_version="t-1",
-        previous_hash="",
-        record_hash="",
-        holder="a1b2",
-    )
+from cabinet_testing.usage_records import body, record, rewrite
 
 
 @pytest.fixture
@@ -58,19 +27,6 @@ def database(tmp_path: Path) -> Iterator[Database]:
             connection.execute(f"DROP TRIGGER {trigger}")
     yield database
     database.close()
-
-
-def body(connection: sqlite3.Connection, number: int) -> str:
-    return str(connection.execute("SELECT body FROM usage_record WHERE number = ?", (number,)).fetchone()[0])
-
-
-def rewrite(connection: sqlite3.Connection, number: int, **fields: object) -> None:
-    """Edit a record and give it the hash that its new contents have."""
-    contents = json.dumps({**json.loads(body(connection, number)), **fields}, sort_keys=True, separators=(",", ":"))
-    connection.execute(
-        "UPDATE usage_record SET body = ?, record_hash = ? WHERE number = ?",
-        (contents, hashlib.sha256(contents.encode()).hexdigest(), number),
-    )
 
 
 def swap(connection: sqlite3.Connection, one: int, other: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.web.door_server import ATTACKER
+from cabinet_testing.door_server import ATTACKER
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ WORST_P99_S = 1.0  # on a machine that runs other tests beside; without limits i
 def process(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """Ready when it has said so; its first line is read by the caller."""
     started = subprocess.Popen(
-        [sys.executable, "-m", "tests.unit.web.door_server", *arguments],
+        [sys.executable, "-m", "cabinet_testing.door_server", *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
         # of an attacker nobody reads it, and a full pipe would stop the attack
         stderr=subprocess.PIPE if arguments == ("serve",) else subprocess.DEVNULL,

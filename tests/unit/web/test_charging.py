@@ -163,8 +163,9 @@ def test_a_charge_is_shown_to_nobody_who_is_not_signed_in(client: Client, servic
 def test_the_curve_gives_the_points_after_a_second(resident: Client, service: FakeService) -> None:
     put(service)
     service.points = [CurvePoint(0, 10), CurvePoint(10, 150), CurvePoint(20, 151)]
-    assert resident.get("/charge/s1/curve").json() == [[0, 10], [10, 150], [20, 151]]
-    assert resident.get("/charge/s1/curve", params={"after": 10}).json() == [[20, 151]]
+    scales = {"watts": [0, 50, 100, 150, 200], "minutes": [0, 1]}
+    assert resident.get("/charge/s1/curve").json() == {"points": [[0, 10], [10, 150], [20, 151]], **scales}
+    assert resident.get("/charge/s1/curve", params={"after": 10}).json() == {"points": [[20, 151]], **scales}
     assert resident.get("/charge/s1/curve", params={"after": "x"}).status_code == 400
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cabinet.records import CurvePoint
-from cabinet.web.curve import HEIGHT, MAX_POINTS, WIDTH, polyline
+from cabinet.web.curve import HEIGHT, MAX_POINTS, WIDTH, plot_data, polyline
 
 watts = st.integers(min_value=0, max_value=3500)
 
@@ -18,6 +18,18 @@ def test_a_line_spans_the_picture_with_a_round_scale() -> None:
     line = polyline([CurvePoint(0, 0), CurvePoint(30, 100), CurvePoint(60, 160)])
     assert line is not None
     assert (line.points, line.top_w, line.span_s) == ("0,120 160,60 320,24", 200, 60)
+
+
+def test_the_script_gets_the_scales_of_the_line() -> None:
+    curve = [CurvePoint(0, 0), CurvePoint(1800, 100), CurvePoint(7200, 160)]
+    line = polyline(curve)
+    assert line is not None
+    assert plot_data(curve, 1800) == {
+        "points": [CurvePoint(7200, 160)],
+        "watts": [0, 50, 100, 150, line.top_w],
+        "minutes": [0, 50, 100, 150],
+    }
+    assert plot_data([]) == {"points": [], "watts": [0, 5, 10], "minutes": [0, 1]}
 
 
 def test_a_peak_survives_thinning() -> None:

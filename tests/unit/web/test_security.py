@@ -13,7 +13,7 @@ from cabinet.web.site import CONTENT_SECURITY_POLICY, HEADERS, MAX_BODY, create_
 from cabinet_testing import fake_service
 from cabinet_testing.fake_service import FakeService
 from cabinet_testing.html_page import page, send
-from tests.unit.web.property_posts import PROPERTY_POSTS
+from cabinet_testing.property_posts import PROPERTY_POSTS
 
 Client = TestClient[Any]
 

@@ -12,9 +12,7 @@ from nacl.signing import SigningKey
 from cabinet.errors import CabinetError
 from cabinet.system.update import bundle
 from cabinet.system.update.bundle import Manifest, NotABundle
-
-OURS, THEIRS = SigningKey(b"o" * 32), SigningKey(b"t" * 32)
-KEYS = {OURS.verify_key: "maker"}
+from cabinet_testing.fake_computer import KEYS, OURS, THEIRS
 
 
 @pytest.fixture

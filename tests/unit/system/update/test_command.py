@@ -14,8 +14,7 @@ from cabinet.system.update import bundle
 from cabinet.system.update.bundle import Manifest
 from cabinet.system.update.records import UpdateFolder
 from cabinet.system.update.trial import UpdatePhase, UpdateRecord, required_bytes
-from cabinet_testing.fake_computer import FakeInstalledComputer
-from tests.unit.system.update.test_bundle import KEYS, OURS
+from cabinet_testing.fake_computer import KEYS, OURS, FakeInstalledComputer
 
 
 class FakeUpdateComputer(FakeInstalledComputer):

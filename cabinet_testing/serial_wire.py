@@ -15,7 +15,7 @@ BITS_A_BYTE = 10  # 8N1
 STEP_S = 0.02
 
 
-class Wire:
+class SerialWire:
     """`end` is what a terminal program opens; the console's terminal is opened by the wire itself."""
 
     def __init__(self, console: Path, baud: int) -> None:

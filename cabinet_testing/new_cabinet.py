@@ -1,6 +1,6 @@
 """`cabinet` as on a computer that has no configuration yet, with its folders where NEW_CABINET says.
 
-python -m tests.e2e.new_cabinet steward --commissioning --config FILE
+python -m cabinet_testing.new_cabinet steward --commissioning --config FILE
 """
 
 import os

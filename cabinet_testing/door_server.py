@@ -1,6 +1,6 @@
 """The web server over a service of values set by hand, as a process of its own; an attacker, as another.
 
-python -m tests.unit.web.door_server serve | idle | trickle | flood PORT
+python -m cabinet_testing.door_server serve | idle | trickle | flood PORT
 """
 
 import asyncio

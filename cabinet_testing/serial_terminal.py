@@ -12,14 +12,14 @@ ANSWER_WITHIN_S = 20.0
 PROMPT = r"> $"
 
 
-class Terminal:
+class SerialTerminal:
     """Types lines and reads until the prompt is back."""
 
     def __init__(self, cabinet: RealCabinet) -> None:
         self._cabinet = cabinet
         self._line = serial.Serial(str((console_terminal(cabinet.run)).resolve()), 115_200, timeout=0.05)
 
-    def __enter__(self) -> "Terminal":
+    def __enter__(self) -> "SerialTerminal":
         return self
 
     def __exit__(self, *_: object) -> None:
