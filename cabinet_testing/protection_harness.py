@@ -35,7 +35,25 @@ def interlock(unit: dict[str, object], cabinet: dict[str, object], check: PreClo
     return Interlocks(*parts).interlock(outlet, check)
 
 
-class OutletHarness:
+class _Harness:
+    inputs: Any
+    step: Any  # by nanoseconds; returns the trip, or None
+
+    def run(
+        self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs: Any
+    ) -> tuple[Any, float]:
+        """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""
+        start_ns = self.inputs.at_ns
+        peaks = cycle(peaks_ma)
+        while self.inputs.at_ns - start_ns < seconds * S:
+            if peaks_ma:
+                kwargs["peak_ma"] = next(peaks)
+            if (trip := self.step(step_ns, **kwargs)) is not None:
+                return trip, (self.inputs.at_ns - start_ns) / S
+        return None, seconds
+
+
+class OutletHarness(_Harness):
     """One outlet, all its sensors valid by default."""
 
     def __init__(self, closed: bool = True) -> None:
@@ -82,21 +100,8 @@ class OutletHarness:
             return values | {"power_mw": 0, "current_ma": 0}
         return values | {"current_ma": max(values["current_ma"], values["power_mw"] * 1000 // values["voltage_mv"])}
 
-    def run(
-        self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs: Any
-    ) -> tuple[Any, float]:
-        """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""
-        start_ns = self.inputs.at_ns
-        peaks = cycle(peaks_ma)
-        while self.inputs.at_ns - start_ns < seconds * S:
-            if peaks_ma:
-                kwargs["peak_ma"] = next(peaks)
-            if (trip := self.step(step_ns, **kwargs)) is not None:
-                return trip, (self.inputs.at_ns - start_ns) / S
-        return None, seconds
 
-
-class CabinetHarness:
+class CabinetHarness(_Harness):
     """The cabinet; `powers_mw` by outlet, closed in the order of their numbers."""
 
     def __init__(self, powers_mw: dict[int, int | None] | None = None) -> None:
@@ -127,16 +132,3 @@ class CabinetHarness:
         outlet = OutletHarness(closed=False)
         outlet.step()
         return interlock({"safety": outlet.safety, "inputs": outlet.inputs}, cabinet, PreCloseCheck.CHARGE)
-
-    def run(
-        self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs: Any
-    ) -> tuple[Any, float]:
-        """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""
-        start_ns = self.inputs.at_ns
-        peaks = cycle(peaks_ma)
-        while self.inputs.at_ns - start_ns < seconds * S:
-            if peaks_ma:
-                kwargs["peak_ma"] = next(peaks)
-            if (trip := self.step(step_ns, **kwargs)) is not None:
-                return trip, (self.inputs.at_ns - start_ns) / S
-        return None, seconds

@@ -42,10 +42,10 @@ def add_action(
     return action
 
 
-def add_days(parser: argparse.ArgumentParser, first: str = "first day", last: str = "last day, included") -> None:
+def add_days(parser: argparse.ArgumentParser, first: str = "first day") -> None:
     """Add `--from DAY` and `--to DAY`."""
     parser.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help=first)
-    parser.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help=last)
+    parser.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
 
 
 def _day(text: str) -> datetime.date:

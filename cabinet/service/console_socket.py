@@ -52,9 +52,9 @@ DAY_MS = 86_400_000
 class ConsoleServer:
     """Console socket server: `serve` runs until cancelled."""
 
-    def __init__(self, context: ServiceContext, peer_roles: PeerRoles | None = None) -> None:
+    def __init__(self, context: ServiceContext) -> None:
         self._context = context
-        self._peer_roles = peer_roles or PeerRoles.of_this_machine()
+        self._peer_roles = PeerRoles.of_this_machine()
         self._open = {True: 0, False: 0}  # connections of the console's user, and of others
 
     async def serve(self) -> None:

@@ -24,8 +24,8 @@ class Asset(NamedTuple):
 class Assets:
     """All files under `static/`, by relative path. If the bundle in `dist/` is missing, pages still work."""
 
-    def __init__(self, folder: Traversable | None = None) -> None:
-        self._assets = dict(_read(folder or resources.files("cabinet.web") / "static", ""))
+    def __init__(self) -> None:
+        self._assets = dict(_read(resources.files("cabinet.web") / "static", ""))
 
     def __contains__(self, name: str) -> bool:
         return name in self._assets

@@ -19,7 +19,6 @@ from cabinet.store import guests, residents
 from cabinet.store.database import Database
 from cabinet.store.ledger_books import SqliteBooks
 
-SECRET_DIGITS = 6
 HOURS, MAX_HOURS = 24, 168
 HOUR_MS = 3_600_000
 NUMBERS = 10**GUEST_NUMBER_DIGITS

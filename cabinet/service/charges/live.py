@@ -21,14 +21,9 @@ CABINET = "cabinet"
 class ChangeNotifier:
     """Change notifier: wakes the watchers of a topic; many changes in a short time count as one."""
 
-    def __init__(
-        self,
-        clock: Clock,
-        least_gap_s: float = MIN_GAP_S,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, clock: Clock, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._clock = clock
-        self._least_gap_ns = int(least_gap_s * NS)
+        self._least_gap_ns = int(MIN_GAP_S * NS)
         self._pause = pause
         self._watchers: dict[Hashable, set[asyncio.Event]] = {}
         self._appearances: dict[Hashable, object] = {}

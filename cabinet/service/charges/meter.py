@@ -13,7 +13,6 @@ from cabinet.service.charges.pricing import SiteTime
 from cabinet.store.moment import Moment, seconds_between
 from cabinet.store.sessions import Counter
 
-ZERO = MeterCount()
 MAX_SNAPSHOT_GAP_S = 2  # counts further apart than this are not from consecutive snapshots
 CLOCK_STEP_S = 30  # if wall and monotonic clock disagree by more over a slice, one of them was set
 

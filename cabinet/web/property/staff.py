@@ -66,27 +66,11 @@ async def remove(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     return done("/property/staff")
 
 
-async def _page(
-    request: PageRequest,
-    who: Actor,
-    *,
-    refusal: Refused | None = None,
-    name: str = "",
-    new_login: str = "",
-    password: str = "",
-) -> Response[Any]:
-    return show(
-        request,
-        who,
-        "staff",
-        "staff",
-        refusal,
-        everybody=await property_pages(request).staff.everybody(),
-        roles=ROLES,
-        name=name,
-        new_login=new_login,
-        password=password,
-    )
+async def _page(request: PageRequest, who: Actor, refusal: Refused | None = None, **shown: str) -> Response[Any]:
+    """Return the page; `shown` is the `name` typed, or `new_login` and `password`."""
+    everybody = await property_pages(request).staff.everybody()
+    values = {"name": "", "new_login": "", "password": ""} | shown
+    return show(request, who, "staff", "staff", refusal, everybody=everybody, roles=ROLES, **values)
 
 
 def _role(text: str) -> Role:

@@ -11,7 +11,7 @@ from litestar.response import Response
 from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.records import Actor
-from cabinet.service.property_views import Receipt, SampleCharge, TariffPreview
+from cabinet.service.property_views import SampleCharge
 from cabinet.web import auth
 from cabinet.web.context import PageRequest
 from cabinet.web.period import day, number, site_today
@@ -78,31 +78,13 @@ def _charge(request: PageRequest, given: Mapping[str, str]) -> SampleCharge:
     return SampleCharge(minutes * 60, watts, on, int(time[1]) * 60 + int(time[2]))
 
 
-async def _page(
-    request: PageRequest,
-    who: Actor,
-    refusal: Refused | None = None,
-    *,
-    version: str = "",
-    charge: Mapping[str, str] = DEFAULTS,
-    receipt: Receipt | None = None,
-    look: TariffPreview | None = None,
-    text: str = "",
-) -> Response[Any]:
-    return show(
-        request,
-        who,
-        "tariffs",
-        "tariffs",
-        refusal,
-        posted=await property_pages(request).tariffs.posted(who),
-        version=version,
-        charge=charge,
-        receipt=receipt,
-        look=look,
-        text=text,
-        **({"status": 400} if refusal is None and look is not None and look.mistakes else {}),
-    )
+async def _page(request: PageRequest, who: Actor, refusal: Refused | None = None, **shown: Any) -> Response[Any]:
+    """Return the page; `shown` is `version`, `charge` and `receipt` of a sample, or `look` and `text` of a file."""
+    values = {"version": "", "charge": DEFAULTS, "receipt": None, "look": None, "text": ""} | shown
+    if refusal is None and values["look"] is not None and values["look"].mistakes:
+        values["status"] = 400
+    posted = await property_pages(request).tariffs.posted(who)
+    return show(request, who, "tariffs", "tariffs", refusal, posted=posted, **values)
 
 
 HANDLERS = [tariffs_page, check, schedule]

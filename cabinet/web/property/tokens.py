@@ -44,28 +44,17 @@ async def revoke(request: PageRequest) -> Response[Any]:
     return done("/property/tokens")
 
 
-async def _page(
-    request: PageRequest,
-    who: Actor,
-    *,
-    refusal: Refused | None = None,
-    name: str = "",
-    new_name: str = "",
-    token: str = "",
-) -> Response[Any]:
-    return show(
-        request,
-        who,
-        "tokens",
-        "tokens",
-        refusal,
-        tokens=await property_pages(request).tokens.all(who),
-        scopes=SCOPES,
-        days_offered=DAYS_OFFERED,
-        name=name,
-        new_name=new_name,
-        token=token,
-    )
+async def _page(request: PageRequest, who: Actor, refusal: Refused | None = None, **shown: str) -> Response[Any]:
+    """Return the page; `shown` is the `name` typed, or `new_name` and `token`."""
+    values = {
+        "tokens": await property_pages(request).tokens.all(who),
+        "scopes": SCOPES,
+        "days_offered": DAYS_OFFERED,
+        "name": "",
+        "new_name": "",
+        "token": "",
+    }
+    return show(request, who, "tokens", "tokens", refusal, **(values | shown))
 
 
 HANDLERS = [tokens_page, add, revoke]
