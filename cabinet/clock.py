@@ -5,6 +5,7 @@ and starts at the time of its last shutdown.
 """
 
 import ctypes
+import datetime
 import functools
 import os
 import time
@@ -28,6 +29,21 @@ class WallTime(msgspec.Struct, frozen=True, gc=False):
 
     unix_ms: int
     trusted: bool
+
+
+def day_start_ms(day: datetime.date, zone: datetime.tzinfo) -> int:
+    """Return midnight at the start of `day` in Unix milliseconds."""
+    return int(datetime.datetime.combine(day, datetime.time(), zone).timestamp() * 1000)
+
+
+def days_ms(
+    first: datetime.date | None, last: datetime.date | None, zone: datetime.tzinfo
+) -> tuple[int | None, int | None]:
+    """Return [from, to) in Unix milliseconds of the days `first` to `last`, both included; None: open on that side."""
+    return (
+        None if first is None else day_start_ms(first, zone),
+        None if last is None else day_start_ms(last + datetime.timedelta(days=1), zone),
+    )
 
 
 class Clock(Protocol):

@@ -10,13 +10,12 @@ from pathlib import Path
 from cabinet import config as configuration
 from cabinet import normal_form
 from cabinet.billing import ledger
-from cabinet.clock import SystemClock, WallTime
+from cabinet.clock import SystemClock, WallTime, days_ms
 from cabinet.commands.options import AS_SERVICE, add_action, add_days
 from cabinet.config import Config
 from cabinet.plain_text import one_line
 from cabinet.reports import ledger_csv
 from cabinet.service.accounts import admin, wallets
-from cabinet.service.charges.pricing import SiteTime
 from cabinet.store import ledger_books, residents, sessions
 from cabinet.store.database import Database
 from cabinet.system import file_output
@@ -101,15 +100,12 @@ def _balance(database: Database) -> None:
 
 
 def _statement(args: argparse.Namespace, config: Config, database: Database) -> None:
-    site_time, zone = SiteTime(config.site.timezone), zoneinfo.ZoneInfo(config.site.timezone)
-    from_ms = None if args.from_day is None else site_time.start_of_ms(args.from_day)
-    to_ms = None if args.to_day is None else site_time.start_of_ms(args.to_day + datetime.timedelta(days=1))
+    zone = zoneinfo.ZoneInfo(config.site.timezone)
     with database.reading() as connection:
-        for line in wallets.statement(connection, args.card, from_ms, to_ms):
-            entry = line.entry
+        for entry, balance_fen in wallets.statement(connection, args.card, *days_ms(args.from_day, args.to_day, zone)):
             amount = f"{'+' * (entry.amount_fen > 0)}{yuan(entry.amount_fen)}"
             print(
-                f"{_when(entry, zone)}  {amount:>10}  {yuan(line.balance_fen):>10}  "
+                f"{_when(entry, zone)}  {amount:>10}  {yuan(balance_fen):>10}  "
                 f"{entry.kind:<10} {one_line(entry.key)}{f'  ({one_line(entry.note)})' if entry.note else ''}"
             )
 
@@ -132,16 +128,15 @@ def _check(database: Database) -> int:
 
 def _export(args: argparse.Namespace, config: Config, database: Database) -> None:
     file_output.check_not_terminal(args.format, args.output)
-    month: datetime.date = args.month
-    site_time, zone = SiteTime(config.site.timezone), zoneinfo.ZoneInfo(config.site.timezone)
-    following = (month + datetime.timedelta(days=31)).replace(day=1)
+    zone = zoneinfo.ZoneInfo(config.site.timezone)
+    last_day = (args.month + datetime.timedelta(days=31)).replace(day=1) - datetime.timedelta(days=1)
     with database.reading() as connection:
         cards = {ledger.wallet(resident.id): resident.card for resident in residents.all_residents(connection)}
 
         def row(entry: ledger_books.LedgerEntry) -> ledger_csv.Row:
             return ledger_csv.Row(entry, cards.get(entry.account, ""), sessions.order_of_key(connection, entry.key))
 
-        entries = ledger_books.entries(connection, None, site_time.start_of_ms(month), site_time.start_of_ms(following))
+        entries = ledger_books.entries(connection, None, *days_ms(args.month, last_day, zone))
         rows = map(row, entries)
         with file_output.output(args.output) as output:
             if args.format == "xlsx":

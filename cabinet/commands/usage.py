@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import datetime
 import re
 import sqlite3
 import sys
@@ -14,7 +13,7 @@ import msgspec
 
 from cabinet import config as configuration
 from cabinet import normal_form, plain_text
-from cabinet.clock import SystemClock
+from cabinet.clock import SystemClock, days_ms
 from cabinet.commands.options import add_config, add_days
 from cabinet.config import Config
 from cabinet.errors import CabinetError, StoreError
@@ -91,6 +90,7 @@ def main(args: argparse.Namespace) -> int:
     path = admin.database_path(config)
     if not path.exists():
         raise CabinetError(f"{path}: there is no usage log yet; has `cabinet serve` run with this configuration?")
+    zone = zoneinfo.ZoneInfo(config.site.timezone)
     with contextlib.closing(Database(path, read_only=True)) as database:
         if args.action in ("verify", "closings"):
             _say_unclosed(database, config)
@@ -103,7 +103,7 @@ def main(args: argparse.Namespace) -> int:
             return 0
         if args.action == "heads":
             with database.reading() as connection:
-                for head in proof.heads(connection, config.site, *_bounds_ms(args, config)):
+                for head in proof.heads(connection, config.site, *days_ms(args.from_day, args.to_day, zone)):
                     print(plain_text.json_text(msgspec.json.encode(head)))
             return 0
         if args.action == "key":
@@ -113,7 +113,7 @@ def main(args: argparse.Namespace) -> int:
             raise CabinetError("sums come as csv or jsonl")
         file_output.check_not_terminal(args.format, args.output)
         with file_output.output(args.output) as output:
-            _export(args, config, database, output)
+            _export(args, zone, database, output)
     return 0
 
 
@@ -196,9 +196,8 @@ def _receipt(connection: sqlite3.Connection, which: str, record_hash: str) -> pr
     return proof.KeptRecord(number, plain_hash, f"receipt of {order}")
 
 
-def _export(args: argparse.Namespace, config: Config, database: Database, output: BinaryIO) -> None:
-    from_ms, to_ms = _bounds_ms(args, config)
-    wanted, zone = UsageFilter(0, from_ms, to_ms, args.outlet), zoneinfo.ZoneInfo(config.site.timezone)
+def _export(args: argparse.Namespace, zone: zoneinfo.ZoneInfo, database: Database, output: BinaryIO) -> None:
+    wanted = UsageFilter(0, *days_ms(args.from_day, args.to_day, zone), args.outlet)
     with database.reading() as connection:
         if args.group is not None:
             sums = usage_sums.grouped(usage.figures_of(connection, wanted), args.group, zone)
@@ -213,11 +212,3 @@ def _export(args: argparse.Namespace, config: Config, database: Database, output
         else:
             for line in usage_csv.csv_lines(records, args.lang, zone):
                 output.write(line.encode())
-
-
-def _bounds_ms(args: argparse.Namespace, config: Config) -> tuple[int | None, int | None]:
-    """Return [from, to) in Unix milliseconds for the requested days."""
-    site_time = SiteTime(config.site.timezone)
-    from_ms = None if args.from_day is None else site_time.start_of_ms(args.from_day)
-    to_ms = None if args.to_day is None else site_time.start_of_ms(args.to_day + datetime.timedelta(days=1))
-    return from_ms, to_ms

@@ -86,9 +86,12 @@ def entries(
 
 
 def newest(
-    connection: sqlite3.Connection, account: str, before: int | None, limit: int
+    connection: sqlite3.Connection, account: str, before: int | None = None, limit: int = -1
 ) -> list[tuple[LedgerEntry, int]]:
-    """Return the last entries of `account` numbered below `before`, newest first, each with the balance after it."""
+    """Return the last `limit` entries of `account`, of those numbered below `before`, each with the balance after it.
+
+    The newest is first. Without `before` and `limit`, return all.
+    """
     found = connection.execute(
         "SELECT * FROM (SELECT id AS number, unix_ms, trusted, kind, key, note, account, amount_fen,"
         " sum(amount_fen) OVER (ORDER BY id) AS balance_fen"

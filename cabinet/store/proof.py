@@ -10,6 +10,7 @@ import zoneinfo
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from cabinet.clock import day_start_ms
 from cabinet.config.keys import SiteSection
 from cabinet.records import SignedClosing, UsageHead
 from cabinet.store import month_closing
@@ -34,7 +35,7 @@ def heads(
     zone, found, at_ms = zoneinfo.ZoneInfo(site.timezone), [], from_unix_ms or 0
     while (next_ms := _next_end_ms(connection, at_ms, to_unix_ms)) is not None:
         day = datetime.datetime.fromtimestamp(next_ms / 1000, zone).date()
-        start_ms, at_ms = (_midnight_ms(each, zone) for each in (day, day + datetime.timedelta(days=1)))
+        start_ms, at_ms = (day_start_ms(each, zone) for each in (day, day + datetime.timedelta(days=1)))
         row = connection.execute(
             "SELECT number, record_hash FROM usage_record WHERE number ="
             " (SELECT max(number) FROM usage_record WHERE ended_unix_ms >= ? AND ended_unix_ms < ?)",
@@ -51,10 +52,6 @@ def _next_end_ms(connection: sqlite3.Connection, from_ms: int, to_ms: int | None
         (from_ms, MAX_UNIX_MS if to_ms is None else to_ms),
     ).fetchone()
     return None if row["at_ms"] is None else int(row["at_ms"])
-
-
-def _midnight_ms(day: datetime.date, zone: datetime.tzinfo) -> int:
-    return int(datetime.datetime.combine(day, datetime.time(), zone).timestamp() * 1000)
 
 
 def compare_closings(

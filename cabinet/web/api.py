@@ -22,6 +22,7 @@ from litestar.params import QueryParameter
 from litestar.response import Response, Stream
 from litestar.types import Guard
 
+from cabinet.clock import days_ms
 from cabinet.errors import Refused
 from cabinet.model import Snapshot
 from cabinet.records import SignedClosing, UsageFilter, UsageHead, UsageRecord
@@ -38,7 +39,6 @@ from cabinet.service.ports import (
 from cabinet.web import export
 from cabinet.web.context import Connection, PageRequest, WebSite, language_of
 from cabinet.web.errors import Problem
-from cabinet.web.period import DayRange
 
 MAX_RECORDS = 1000
 NOW = {"Cache-Control": "no-store"}
@@ -166,7 +166,7 @@ async def usage(
 def _wanted(
     site: WebSite, after: int, from_day: datetime.date | None, to_day: datetime.date | None, outlet: int | None
 ) -> UsageFilter:
-    return UsageFilter(after, *DayRange(from_day, to_day).bounds_ms(site.zone), outlet)
+    return UsageFilter(after, *days_ms(from_day, to_day, site.zone), outlet)
 
 
 def _unless_known(request: PageRequest, body: bytes, media_type: str, headers: dict[str, str]) -> Response[bytes]:

@@ -1,7 +1,6 @@
 """Days in addresses and forms, and their conversion to the site's time."""
 
 import datetime
-import zoneinfo
 from typing import NamedTuple
 
 from cabinet import normal_form
@@ -9,20 +8,6 @@ from cabinet.errors import Refused
 from cabinet.web.context import PageRequest, WebSite
 
 ONE_DAY = datetime.timedelta(days=1)
-
-
-class DayRange(NamedTuple):
-    """Period from the first day to the last, both included; None: open on that side."""
-
-    first: datetime.date | None
-    last: datetime.date | None
-
-    def bounds_ms(self, zone: zoneinfo.ZoneInfo) -> tuple[int | None, int | None]:
-        """Return [from, to) in Unix milliseconds."""
-        return (
-            None if self.first is None else _midnight_ms(self.first, zone),
-            None if self.last is None else _midnight_ms(self.last + ONE_DAY, zone),
-        )
 
 
 class Preset(NamedTuple):
@@ -68,7 +53,3 @@ def day(text: str) -> datetime.date | None:
     if found is None or not 2000 <= found.year < 2100:
         raise Refused("bad_request")
     return found
-
-
-def _midnight_ms(date: datetime.date, zone: zoneinfo.ZoneInfo) -> int:
-    return int(datetime.datetime.combine(date, datetime.time(), zone).timestamp() * 1000)

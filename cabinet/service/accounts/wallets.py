@@ -5,7 +5,7 @@ A repeated key moves nothing, so staff can repeat a command if its answer was lo
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
@@ -33,13 +33,6 @@ class Balances(msgspec.Struct, frozen=True):
     service_fen: int
     written_off_fen: int
     cash_fen: int
-
-
-class StatementLine(msgspec.Struct, frozen=True):
-    """One entry of a wallet and the balance after it."""
-
-    entry: LedgerEntry
-    balance_fen: int
 
 
 def fen_of_yuan(text: str) -> int:
@@ -119,14 +112,14 @@ def balances(database: Database) -> Balances:
 
 def statement(
     connection: sqlite3.Connection, card: str, from_unix_ms: int | None = None, to_unix_ms: int | None = None
-) -> Iterator[StatementLine]:
-    """Yield every movement of a wallet, the oldest first, with the balance after it."""
-    account = ledger.wallet(resident_of(connection, card).id)
-    balance = 0
-    for entry in ledger_books.entries(connection, account):
-        balance += entry.amount_fen
-        if (from_unix_ms or 0) <= entry.unix_ms and (to_unix_ms is None or entry.unix_ms < to_unix_ms):
-            yield StatementLine(entry, balance)
+) -> list[tuple[LedgerEntry, int]]:
+    """Return every movement of a wallet in [from, to), the oldest first, with the balance after it."""
+    lines = ledger_books.newest(connection, ledger.wallet(resident_of(connection, card).id))
+    return [
+        (entry, balance_fen)
+        for entry, balance_fen in reversed(lines)
+        if (from_unix_ms or 0) <= entry.unix_ms and (to_unix_ms is None or entry.unix_ms < to_unix_ms)
+    ]
 
 
 def _post(

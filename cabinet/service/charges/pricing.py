@@ -22,7 +22,7 @@ from cabinet.billing.tariff import (
     total_fen,
     within_day,
 )
-from cabinet.clock import WallTime
+from cabinet.clock import WallTime, day_start_ms
 from cabinet.config import keys
 from cabinet.errors import Refused
 from cabinet.model import ChargeLimits, CostLine, EndReason
@@ -76,8 +76,7 @@ class SiteTime:
         return self.start_of_ms(date), self.start_of_ms(date + datetime.timedelta(days=1))
 
     def start_of_ms(self, date: datetime.date) -> int:
-        midnight = datetime.datetime.combine(date, datetime.time(), self._zone)
-        return int(midnight.timestamp() * 1000)
+        return day_start_ms(date, self._zone)
 
 
 def price_view(tariff: Tariff, now_minute: int, example_w: int = EXAMPLE_POWER_W) -> PriceView:

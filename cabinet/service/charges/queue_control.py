@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from cabinet.billing import ledger
 from cabinet.billing.session import State
 from cabinet.clock import NS
 from cabinet.config.keys import OutletSection
@@ -23,7 +22,6 @@ from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.start_stop import ChargeControl, check_outlet, resident_who_may_start, terms
 from cabinet.service.ports import StartChoice, WaitingView
 from cabinet.store import waiting as store
-from cabinet.store.ledger_books import balance_fen
 from cabinet.store.moment import Moment, seconds_between
 from cabinet.store.waiting import WaitingRow
 
@@ -86,10 +84,7 @@ class QueueControl:
         other = store.waits_at(connection, outlet.number)
         if other is not None and other.resident_id != resident_id:
             raise Refused("reserved")
-        context = self._context
-        balance = balance_fen(connection, ledger.wallet(resident_id))
-        tariff = terms(connection, context, resident, outlet, choice, now)
-        pricing.hold_fen(context.config.service, tariff, choice, balance, round(outlet.max_power_w))  # raises no_money
+        terms(connection, self._context, resident, outlet, choice, now)  # raises bad_choice, no_money
         before = store.of_resident(connection, resident_id)
         kept = before if before is not None and before.outcome is None else None
         row = WaitingRow(

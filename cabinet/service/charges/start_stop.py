@@ -122,9 +122,7 @@ class ChargeControl:
         if table.unfinished_at(connection, outlet.number) is not None:
             raise Refused("outlet_busy")
         context = self._context
-        balance = balance_fen(connection, ledger.wallet(resident_id))
-        tariff = terms(connection, context, resident, outlet, choice, now)
-        held_fen = pricing.hold_fen(context.config.service, tariff, choice, balance, round(outlet.max_power_w))
+        tariff, held_fen = terms(connection, context, resident, outlet, choice, now)
         number = table.next_number(connection)
         row = SessionRow(
             number=number,
@@ -240,13 +238,15 @@ def terms(
     outlet: OutletSection,
     choice: StartChoice,
     now: Moment,
-) -> Tariff:
-    """Return the tariff that a charge starting now keeps to its end. Refuses bad_choice."""
+) -> tuple[Tariff, int]:
+    """Return the tariff that a charge starting now keeps, and its hold in fen. Refuses bad_choice, no_money."""
     posted = context.tariff_catalogue.in_force(outlet.number, resident.group, now.wall)
     spent_fen = 0
     if posted.day_cap_fen is not None:
         spent_fen = table.charged_in(connection, resident.id, *context.site_time.day_bounds_ms(now.wall))
-    return pricing.session_tariff(posted, choice, spent_fen)
+    tariff = pricing.session_tariff(posted, choice, spent_fen)
+    balance = balance_fen(connection, ledger.wallet(resident.id))
+    return tariff, pricing.hold_fen(context.config.service, tariff, choice, balance, round(outlet.max_power_w))
 
 
 def _repeated_answer(row: SessionRow) -> str:

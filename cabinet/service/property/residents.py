@@ -157,11 +157,10 @@ def _view(row: ListRow, unmasked: bool) -> PropertyResidentView:
 
 def _wallet_lines(connection: sqlite3.Connection, resident_id: int, wall: WallTime) -> list[PropertyWalletLine]:
     """Return every movement of the wallet, newest first, with the balance after it."""
-    entries = list(ledger_books.entries(connection, ledger.wallet(resident_id)))
-    undone = {entry.key.removeprefix(UNDO) for entry in entries if entry.kind == ledger.UNDONE}
-    lines, balance = [], 0
-    for entry in entries:
-        balance += entry.amount_fen
+    found = ledger_books.newest(connection, ledger.wallet(resident_id))
+    undone = {entry.key.removeprefix(UNDO) for entry, _ in found if entry.kind == ledger.UNDONE}
+    lines = []
+    for entry, balance in found:
         session_id = entry.key.partition(":")[2] if entry.kind in ("hold", "settle") else ""
         charge = sessions.by_id(connection, session_id) if session_id else None
         lines.append(
@@ -179,4 +178,4 @@ def _wallet_lines(connection: sqlite3.Connection, resident_id: int, wall: WallTi
                 undone=str(entry.number) in undone,
             )
         )
-    return lines[::-1]
+    return lines

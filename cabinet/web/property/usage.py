@@ -9,12 +9,13 @@ from litestar import get, post
 from litestar.response import Response, Stream
 
 from cabinet import plain_text
+from cabinet.clock import days_ms
 from cabinet.errors import Refused
 from cabinet.records import Actor, UsageFilter
 from cabinet.web import export
 from cabinet.web.context import PageRequest, RowNumber, WebSite, language_of
 from cabinet.web.curve import polyline
-from cabinet.web.period import DayRange, day, number, presets, site_today
+from cabinet.web.period import day, number, presets, site_today
 from cabinet.web.property.access import actor, done, field, property_pages, show
 
 RECORDS_A_PAGE = 30
@@ -133,7 +134,7 @@ def _fields(request: PageRequest, who: Actor) -> dict[str, str]:
 async def _asked(request: PageRequest, who: Actor) -> UsageQuery:
     """Return the requested filter. Raises Refused `bad_request`, `unknown_resident`."""
     fields = _fields(request, who)
-    from_ms, to_ms = DayRange(day(fields["from"]), day(fields["to"])).bounds_ms(WebSite.of(request).zone)
+    from_ms, to_ms = days_ms(day(fields["from"]), day(fields["to"]), WebSite.of(request).zone)
     holder = None
     if fields.get("resident"):
         holder = await property_pages(request).log.holder(who, resident_id=number(fields["resident"]))
