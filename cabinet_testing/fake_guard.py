@@ -4,6 +4,7 @@ It answers the calls of the real `Guard`, so that services, consoles and the gua
 """
 
 import contextlib
+import itertools
 import select
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -51,7 +52,8 @@ from cabinet_testing import console_snapshots
 from cabinet_testing.fake_outlet import FakeOutlet
 
 LOAD_MW = 150_000
-TURN_S = 0.01  # of the socket's thread
+TURN_S = 0.02  # of the socket's thread
+SNAPSHOT_TURNS = 5
 TESTS = {StartSelfTest: JobKind.SELF_TEST, CycleRelay: JobKind.RELAY_CYCLE, TestAlertLine: JobKind.ALERT_LINE,
          TestResidual: JobKind.RESIDUAL, SoundSiren: JobKind.SIREN}  # fmt: skip
 
@@ -81,6 +83,7 @@ class FakeGuard:
         self.link: Link | None = None
         self.path = Path()  # of its socket, once it serves
         self.server: LinkServer | None = None
+        self.lock = threading.Lock()  # held by the socket's thread during a turn
         self.delivered_uwh: dict[str, int] = {}  # the truth, by session
         self.shown = shown
         self.bus = console_snapshots.BUS
@@ -347,12 +350,16 @@ class FakeGuard:
         over = threading.Event()
 
         def serve() -> None:
-            while not over.is_set():
+            for turn in itertools.count():
                 ready, _, _ = select.select(server.descriptors, [], [], TURN_S)
-                server.serve(ready)
-                each_turn()
-                server.push_events()
-                server.publish(self.snapshot())
+                if over.is_set():
+                    return
+                with self.lock:
+                    server.serve(ready)
+                    each_turn()
+                    server.push_events()
+                    if turn % SNAPSHOT_TURNS == 0:
+                        server.publish(self.snapshot())
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

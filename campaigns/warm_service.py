@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import threading
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -39,22 +38,20 @@ class RealTimeGuard:
     def __init__(self) -> None:
         self.guard = FakeGuard(RealClock(), OUTLETS)  # type: ignore[arg-type]  # moves by itself
         self.plugged = set(self.guard.outlets)
-        self._turn = threading.Lock()
         self._second_ns = self.guard.clock.monotonic_ns()
 
     def unplug(self, outlet: int, reason: EndReason) -> None:
-        with self._turn:
+        with self.guard.lock:
             self.plugged.discard(outlet)
             if self.guard.outlets[outlet].session_id is not None:
                 self.guard.end(outlet, reason)
 
     def turn(self) -> None:
         """Deliver the energy of a second once it has passed."""
-        with self._turn:
-            if self.guard.clock.monotonic_ns() - self._second_ns >= NS:
-                self._second_ns += NS
-                for outlet in self.plugged:
-                    self.guard.second(outlet, POWER_MW)
+        if self.guard.clock.monotonic_ns() - self._second_ns >= NS:
+            self._second_ns += NS
+            for outlet in self.plugged:
+                self.guard.second(outlet, POWER_MW)
 
 
 class _Forked:
