@@ -42,7 +42,7 @@ OF_24_BY_80 = b"\x1b[24;80R"
 HALVES = (b"off 3", b"clear 3\rye", b"watch\r", b"\x1b[", b"outlet ", "充".encode()[:2], b"pin\r123")
 
 
-class ConsoleHarness:
+class RawLine:
     """A technician at the raw end of the line. The output is read continuously; only its last part is kept."""
 
     def __init__(self, cabinet: RealCabinet, account: str, can: bool) -> None:
@@ -132,7 +132,7 @@ def disturbed(cabinet: RealCabinet, seed: int, share: float) -> Outcome:
     """Run one scenario on `cabinet`, which has a load at outlet 3 and may have had other kinds of noise before."""
     chance = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
-    technician = ConsoleHarness(cabinet, kind, can=chance.random() < 0.5)
+    technician = RawLine(cabinet, kind, can=chance.random() < 0.5)
     journal = len(cabinet.journal())
     figures: dict[str, list[float]] = {}
     problems = _disturb(cabinet, technician, kind, chance, share, figures)
@@ -147,7 +147,7 @@ def disturbed(cabinet: RealCabinet, seed: int, share: float) -> Outcome:
 
 def _disturb(
     cabinet: RealCabinet,
-    technician: ConsoleHarness,
+    technician: RawLine,
     kind: str,
     chance: random.Random,
     share: float,
@@ -189,7 +189,7 @@ def _disturb(
     return problems
 
 
-def _reopened(technician: ConsoleHarness) -> bool:
+def _reopened(technician: RawLine) -> bool:
     """Reopen the line. Return whether the console greets, which shows that it has detected the cut."""
     technician.open()
     if select.select([technician._end], [], [], 2.0)[0]:
