@@ -114,7 +114,8 @@ def computers(count: int, seed: int) -> None:
     for name in (HERE, *COMPUTERS):
         print(computer_row(name, manual(count, seed, name)), flush=True)
     print(
-        f"\nworst in ms; bars: full wave {BAR_MS['full']:.0f}, half {HALF_BAR_OF_COMPUTER_MS:.0f}, ceiling {CEILING_BAR_MS:.0f}"
+        f"\nworst in ms; bars: full wave {BAR_MS['full']:.0f}, half {HALF_BAR_OF_COMPUTER_MS:.0f} "
+        f"(bench: {BAR_MS['half']:.0f}), ceiling {CEILING_BAR_MS:.0f}"
     )
 
 

@@ -47,7 +47,7 @@ class SimComputer:
 
     def bus(self, bus: SmbusCalls, config: Config, world: World, clock: ManualClock) -> SmbusCalls:
         """Return `bus` as this computer drives it: at its true speed, with the time of each transfer."""
-        world.bus.bit_ns = NS / (config.hardware.bus_speed_hz * self.model.bus_share)
+        world.bus.set_speed(config.hardware.bus_speed_hz * self.model.bus_share)
         transfer_ns = self.model.kernel_ns + round(WITH_TRANSFERS * self._own_ns(config) / computers.transfers(config))
         return _SlowBus(bus, world, clock, transfer_ns)
 

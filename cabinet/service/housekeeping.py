@@ -7,6 +7,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from cabinet.errors import CabinetError, StoreError
+from cabinet.hardware.computer_state import computer_problems, computer_root, guard_problems
 from cabinet.link import service_status
 from cabinet.link.service_status import ServiceStatus
 from cabinet.service.accounts import admin
@@ -102,6 +103,7 @@ class Housekeeping:
 
     def publish_status(self) -> None:
         """Write the service status for the console: alive, refusal of new charges, suspected attack, unclosed month."""
+        self._note_computer()
         context = self._context
         every_s = context.config.service.checkpoint_s
         attack = self._accounts.attack()
@@ -111,6 +113,19 @@ class Housekeeping:
         service_status.write(
             self._status_path, ServiceStatus(now_ns, every_s, context.storage.refusal, address, month, why)
         )
+
+    def _note_computer(self) -> None:
+        """Read the computer's problems again; log a change, not every reading."""
+        context, snapshot = self._context, self._context.guard_state.snapshot
+        found = computer_problems(computer_root(context.config))
+        if snapshot is not None:
+            found += guard_problems(snapshot.health, context.config)
+        for problem in found:
+            if problem not in context.computer_problems:
+                log.warning("the computer: %s", problem)
+        if context.computer_problems and not found:
+            log.info("the computer: no problem any more")
+        context.computer_problems = found
 
     def remove_status(self) -> None:
         """Remove the status: the console need not wait until it is outdated."""
