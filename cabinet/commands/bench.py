@@ -13,7 +13,13 @@ from cabinet.config import Config, load
 from cabinet.errors import CabinetError
 from cabinet.guard.bench import Measurement, measure
 from cabinet.hardware.computer_state import SLOW_BUS_SHARE, computer_problems, computer_root
-from cabinet.hardware.computers import MAX_PERIOD_NS, MAX_POLLED_TURN_NS, period_problems, this_computer
+from cabinet.hardware.computers import (
+    MAX_PERIOD_NS,
+    MAX_POLLED_TURN_NS,
+    MAX_TRANSFER_US,
+    period_problems,
+    this_computer,
+)
 from cabinet.sections import nanoseconds
 from cabinet.system import run_folder
 
@@ -25,12 +31,10 @@ EVERYTHING_OFF = "everything-off"
 
 
 class Line(NamedTuple):
-    """One line of the table; `limit` is a text, as a limit may be from below."""
+    """One line of the table: median, p99 and worst; `limit` is a text, as a limit may be from below."""
 
     what: str
-    median: str
-    p99: str
-    worst: str
+    values: list[str]
     limit: str
     kept: bool
 
@@ -90,35 +94,44 @@ def lines(measured: Measurement, config: Config) -> list[Line]:
     """Return the table: turn, lateness, bus and transfer, each with its limit."""
     period_ns = nanoseconds(config.guard.scan_period_s)
     polled = any(outlet.alert is None for outlet in config.outlet)
-    turn_p99_ns = CHARGING * _at(measured.turns_ns, 0.99)
+    turns_ms = [CHARGING * each_ms for each_ms in _points_ms(measured.turns_ns)]
+    lates_ms = _points_ms(measured.lates_ns)
     if polled:
         max_turn_ns: float = min(period_ns, MAX_POLLED_TURN_NS)
     else:  # with alert lines, a cabinet too large for the longest period is scanned without a pause
         max_turn_ns = float("inf") if period_ns >= MAX_PERIOD_NS else period_ns
-    limit = "none, alert lines" if max_turn_ns == float("inf") else f"p99 {max_turn_ns / MS:.1f} ms"
-    late_ms = measured.late_ns[-1] / MS if measured.late_ns else 0.0
+    limit = "none, alert lines" if max_turn_ns == float("inf") else f"p99 {max_turn_ns / MS:.1f}"
     least_hz = SLOW_BUS_SHARE * config.hardware.bus_speed_hz
+    khz = f"{measured.bus_hz / 1000:.0f}"
     return [
-        Line("turn, ms, all charging", *(f"{CHARGING * _at(measured.turns_ns, at) / MS:.2f}" for at in (0.5, 0.99, 1)),
-             limit, turn_p99_ns <= max_turn_ns),
-        Line("lateness, ms", *(f"{_at(measured.late_ns, at) / MS:.2f}" for at in (0.5, 0.99, 1)),
-             f"worst {MAX_LATE_MS:g} ms", late_ms <= MAX_LATE_MS),
-        Line("bus, kHz", f"{measured.bus_hz / 1000:.0f}", "", "", f"at least {least_hz / 1000:.0f}",
-             measured.bus_hz >= least_hz),
-        Line("transfer, us", str(measured.transfer_us), "", "", "", True),
-    ]  # fmt: skip
+        Line("turn, ms, all charging", _texts(turns_ms), limit, turns_ms[1] <= max_turn_ns / MS),
+        Line("lateness, ms", _texts(lates_ms), f"worst {MAX_LATE_MS:g}", lates_ms[2] <= MAX_LATE_MS),
+        Line("bus, kHz", [khz], f"at least {least_hz / 1000:.0f}", measured.bus_hz >= least_hz),
+        Line(
+            "transfer, us",
+            [str(measured.transfer_us)],
+            f"at most {MAX_TRANSFER_US}",
+            measured.transfer_us <= MAX_TRANSFER_US,
+        ),
+    ]
 
 
 def table(found: list[Line]) -> str:
-    rows = [
-        ("", "median", "p99", "worst", "limit", ""),
-        *((*line[:5], "ok" if line.kept else "NOT KEPT") for line in found),
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    rows = [["", "median", "p99", "worst", "limit", ""]]
+    for line in found:
+        values = line.values + [""] * (3 - len(line.values))
+        rows.append([line.what, *values, line.limit, "ok" if line.kept else "NOT KEPT"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = (zip(row, widths, strict=True) for row in rows)
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in row).rstrip() for row in padded)
 
 
-def _at(ordered: list[int], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+def _points_ms(ordered: list[int]) -> list[float]:
+    """Return median, p99 and worst of an ascending list. Raises CabinetError if nothing was measured."""
+    if not ordered:
+        raise CabinetError("not one turn was measured: take more --seconds")
+    return [ordered[min(len(ordered) - 1, int(share * len(ordered)))] / MS for share in (0.5, 0.99, 1.0)]
+
+
+def _texts(values_ms: list[float]) -> list[str]:
+    return [f"{each_ms:.2f}" for each_ms in values_ms]

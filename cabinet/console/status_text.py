@@ -32,7 +32,7 @@ class ComputerStatus(msgspec.Struct, frozen=True):
     service: str | None
     unkept: int  # audit log rows of the console that the service has not stored yet
     attacker: str | None = None  # address of a recent attack on PINs or passwords
-    problems: list[str] = []  # of the computer: texts `computer.<code>`
+    problems: list[str] = []  # of the computer: texts `computer.<code>.name`
 
 
 def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: ComputerStatus) -> str:
@@ -64,7 +64,10 @@ def machine_lines(machine: ComputerStatus, words: Texts) -> list[str]:
         lines.append(words("status.unkept", count=machine.unkept))
     if machine.attacker is not None:
         lines.append(words("status.attack", address=machine.attacker))
-    return lines + [line for code in machine.problems for line in fold(words(f"computer.{code}"))]
+    if machine.problems:
+        problems = ", ".join(words(f"computer.{code}.name") for code in machine.problems)
+        lines.append(words("status.computer", problems=problems))
+    return lines
 
 
 def outlet(state: OutletState, config: Config, words: Texts, near: list[Nearness]) -> str:

@@ -39,7 +39,7 @@ class Measurement(msgspec.Struct, frozen=True):
 
     realtime: bool
     turns_ns: list[int]  # work of each turn
-    late_ns: list[int]  # lateness of each turn's begin
+    lates_ns: list[int]  # lateness of each turn's begin
     bus_hz: int
     transfer_us: int  # median read of four bytes
 
@@ -105,13 +105,13 @@ def measure(config: Config, open_bus: Callable[[], Bus], seconds: float) -> Meas
     bus = open_bus()
     clock = SystemClock()
     turns_ns: list[int] = []
-    late_ns: list[int] = []
+    lates_ns: list[int] = []
     with tempfile.TemporaryDirectory(prefix="cabinet-bench-") as folder:
         # All in memory or in a folder of this run: latches, counters and sockets of the cabinet are not touched.
         here = structs.replace(config, paths=structs.replace(config.paths, state=folder, run=folder))
         counters, pins = Counters(len(here.outlet)), LineFactory(_IdleDoor())
         state_writer = StateWriter(Path(folder), Path(folder), counters)
-        recorder = Recorder(here, lambda recorded: None)
+        recorder = Recorder(here, lambda recorded: True)
         safe = cast(Bus, _SafeBus(bus, tuple(here.hardware.expanders)))
         guard, alerts = build_guard(here, safe, pins, clock, counters, state_writer, recorder, realtime)
         guard.measure_bus()
@@ -120,10 +120,10 @@ def measure(config: Config, open_bus: Callable[[], Bus], seconds: float) -> Meas
             raise HardwareError("no meter answers on the bus: nothing can be measured")
         tick, begin_ns = guard.tick, clock.monotonic_ns() + _LEFT_OUT_NS
 
-        def timed_tick(late: int = 0, full_scan: bool = False) -> None:
+        def timed_tick(late_ns: int = 0, full_scan: bool = False) -> None:
             if clock.monotonic_ns() >= begin_ns:
-                late_ns.append(late)
-            tick(late, full_scan)
+                lates_ns.append(late_ns)
+            tick(late_ns, full_scan)
 
         def note_turn(used_ns: int, now_ns: int) -> None:
             if now_ns - used_ns >= begin_ns:
@@ -145,4 +145,4 @@ def measure(config: Config, open_bus: Callable[[], Bus], seconds: float) -> Meas
             recorder.finish()
             os.close(beats)
             bus.close()
-    return Measurement(realtime, sorted(turns_ns), sorted(late_ns), measured.bus_hz, measured.transfer_us)
+    return Measurement(realtime, sorted(turns_ns), sorted(lates_ns), measured.bus_hz, measured.transfer_us)

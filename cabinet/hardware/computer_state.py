@@ -23,7 +23,7 @@ def computer_root(config: Config) -> Path:
 
 
 def computer_problems(root: Path) -> list[str]:
-    """Return the codes of the present problems, texts `computer.<code>`. A file that is missing is no problem."""
+    """Return the codes of the present problems, texts `computer.<code>.staff`. A file that is missing is no problem."""
     problems = []
     voltages = [path for path in root.glob("sys/class/hwmon/hwmon*") if _content(path / "name") == "rpi_volt"]
     if any(_content(path / "in0_lcrit_alarm") == "1" for path in voltages):
@@ -47,6 +47,11 @@ def guard_problems(health: GuardHealth, config: Config) -> list[str]:
     if health.turn_p99_us is not None and period_us * 1000 < MAX_PERIOD_NS and health.turn_p99_us > period_us:
         problems.append("turn_long")
     return problems
+
+
+def all_problems(config: Config, health: GuardHealth | None) -> list[str]:
+    """Return the problems from the kernel's files, then those that the guard has measured, if it is there."""
+    return computer_problems(computer_root(config)) + ([] if health is None else guard_problems(health, config))
 
 
 def is_slow_bus(bus_hz: int, config: Config) -> bool:

@@ -28,6 +28,9 @@ MODEL_FILE = Path("proc/device-tree/model")
 MAX_PERIOD_NS = 5 * MS  # of `guard.scan_period_s`, a quarter cycle: a larger cabinet is scanned without a pause
 # The longest turn that finds a short within its bar by polling alone: the ceiling's bar of 3 ms is as long as a turn.
 MAX_POLLED_TURN_NS = 3_200_000
+# With alert lines an outlet is read within three transfers of its edge, however many outlets a turn has: a Pi 4 takes
+# 270 us for four bytes, one with its bus at 200 kHz 460, and that one is over the bars (docs/reports/computers.md).
+MAX_TRANSFER_US = 350
 MARGIN = 1.05  # of the period over the turn: a median turn of just the period would be late half of the time
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from cabinet.errors import CabinetError, StoreError
-from cabinet.hardware.computer_state import computer_problems, computer_root, guard_problems
+from cabinet.hardware.computer_state import all_problems
 from cabinet.link import service_status
 from cabinet.link.service_status import ServiceStatus
 from cabinet.service.accounts import admin
@@ -117,9 +117,7 @@ class Housekeeping:
     def _note_computer(self) -> None:
         """Read the computer's problems again; log a change, not every reading."""
         context, snapshot = self._context, self._context.guard_state.snapshot
-        found = computer_problems(computer_root(context.config))
-        if snapshot is not None:
-            found += guard_problems(snapshot.health, context.config)
+        found = all_problems(context.config, None if snapshot is None else snapshot.health)
         for problem in found:
             if problem not in context.computer_problems:
                 log.warning("the computer: %s", problem)

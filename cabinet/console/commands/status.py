@@ -11,7 +11,7 @@ from cabinet.console.arguments import OUTLET
 from cabinet.console.command import CommandContext, CommandResult, LiveView, Output, command
 from cabinet.console.commands.margins import nearness
 from cabinet.errors import LinkError
-from cabinet.hardware.computer_state import computer_problems, computer_root, guard_problems
+from cabinet.hardware.computer_state import all_problems
 from cabinet.model import Snapshot
 from cabinet.texts import number_format
 
@@ -69,7 +69,7 @@ def machine_of(context: CommandContext, snapshot: Snapshot) -> status_text.Compu
         service=context.backends.hindrance(),
         unkept=context.backends.unkept(),
         attacker=context.backends.attacker(),
-        problems=computer_problems(computer_root(context.config)) + guard_problems(snapshot.health, context.config),
+        problems=all_problems(context.config, snapshot.health),
     )
 
 
