@@ -12,9 +12,9 @@ from msgspec import structs
 from bench.scan import cabinet_of
 from cabinet.clock import MS, NS
 from cabinet.config import Config
-from cabinet.hardware.computers import HERE
 from cabinet.link.guard_protocol import Done
 from cabinet.sim.waveform import Mains, Wave
+from cabinet.system.computers import HERE
 from cabinet_testing import sim_computer
 from cabinet_testing.sim_cabinet import OUTLETS, SimCabinet, demo_config
 

@@ -22,7 +22,7 @@ from functools import partial
 
 from bench.shorts import SHOTS, Shot, batch
 from cabinet.clock import MS
-from cabinet.hardware.computers import COMPUTERS, HERE, wire_ns
+from cabinet.system.computers import COMPUTERS, HERE, wire_ns
 from cabinet_testing.sim_cabinet import OUTLETS, demo_config
 from campaigns.runner import commit, machine, percentile
 

@@ -6,10 +6,10 @@ from msgspec import structs
 
 from cabinet.clock import NS, ManualClock
 from cabinet.config import Config
-from cabinet.hardware import computers
-from cabinet.hardware.computers import COMPUTERS, HERE, ComputerModel
 from cabinet.sim.smbus import Message, SmbusCalls
 from cabinet.sim.world import World
+from cabinet.system import computers
+from cabinet.system.computers import COMPUTERS, HERE, ComputerModel
 
 # Share of the interpreter's time that passes with the transfers: register reads 21 %, judging 20 % (callgrind, version
 # 0.1.0). The rest passes at the end of the turn.

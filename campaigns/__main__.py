@@ -13,7 +13,7 @@ import time
 
 from msgspec import structs
 
-from cabinet.hardware.computers import HERE
+from cabinet.system.computers import HERE
 from campaigns import (
     clock,
     console_fuzz,

@@ -21,7 +21,7 @@ from functools import partial
 
 import msgspec
 
-from cabinet.hardware.computers import COMPUTERS, HERE
+from cabinet.system.computers import COMPUTERS, HERE
 from cabinet_testing import sim_computer
 
 SEED_BITS = 40

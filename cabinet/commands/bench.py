@@ -8,20 +8,20 @@ from typing import NamedTuple
 
 from cabinet.clock import MS
 from cabinet.commands.hardware import openers
+from cabinet.commands.measure import Measurement, measure
 from cabinet.commands.options import add_config
 from cabinet.config import Config, load
 from cabinet.errors import CabinetError
-from cabinet.guard.bench import Measurement, measure
-from cabinet.hardware.computer_state import SLOW_BUS_SHARE, computer_problems, computer_root
-from cabinet.hardware.computers import (
+from cabinet.sections import nanoseconds
+from cabinet.system import run_folder
+from cabinet.system.computer_state import SLOW_BUS_SHARE, computer_problems, computer_root
+from cabinet.system.computers import (
     MAX_PERIOD_NS,
     MAX_POLLED_TURN_NS,
     MAX_TRANSFER_US,
     period_problems,
     this_computer,
 )
-from cabinet.sections import nanoseconds
-from cabinet.system import run_folder
 
 SECONDS = 20
 MAX_LATE_MS = 5.0  # a tick later than that is a lost half of a half-cycle; hardware-checklist.md, 1.4

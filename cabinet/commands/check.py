@@ -9,7 +9,7 @@ from cabinet.config import Config, load
 from cabinet.config.equivalents import equivalents
 from cabinet.config.reference import example, reference
 from cabinet.errors import ConfigErrors
-from cabinet.hardware.computers import period_problems, this_computer
+from cabinet.system.computers import period_problems, this_computer
 from cabinet.texts.number_format import yuan
 
 

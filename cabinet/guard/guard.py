@@ -26,7 +26,6 @@ from cabinet.guard.scan import Scanner
 from cabinet.guard.shared import SharedSensors
 from cabinet.guard.state_files import StateWriter
 from cabinet.guard.switching import Switching
-from cabinet.hardware.computer_state import is_slow_bus
 from cabinet.link.guard_protocol import (
     Acknowledge,
     BusView,
@@ -44,6 +43,7 @@ from cabinet.maintenance import MaintenanceState
 from cabinet.model import CABINET, EndReason, EventKind, Fault, MeterCount, OutletState, Quality, Snapshot
 from cabinet.relays import RelayBank
 from cabinet.sections import milli, nanoseconds
+from cabinet.system.computer_state import is_slow_bus
 
 log = logging.getLogger(__name__)
 

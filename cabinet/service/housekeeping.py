@@ -7,7 +7,6 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from cabinet.errors import CabinetError, StoreError
-from cabinet.hardware.computer_state import all_problems
 from cabinet.link import service_status
 from cabinet.link.service_status import ServiceStatus
 from cabinet.service.accounts import admin
@@ -15,6 +14,7 @@ from cabinet.service.accounts.sign_in import Authenticator
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import Unclosed
 from cabinet.store import month_closing, residents
+from cabinet.system.computer_state import all_problems
 
 log = logging.getLogger(__name__)
 

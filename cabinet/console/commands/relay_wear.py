@@ -8,9 +8,9 @@ from cabinet.clock import NS
 from cabinet.console.accounts import Level
 from cabinet.console.command import CommandContext, CommandResult, Output, command
 from cabinet.console.terminal.columns import fold, pad
-from cabinet.hardware.computer_state import all_problems
 from cabinet.maintenance import PPB, Attribution, MaintenanceState, OutletMaintenance, RelayWear
 from cabinet.model import CABINET, Snapshot
+from cabinet.system.computer_state import all_problems
 from cabinet.texts import Texts
 
 RESIDUAL_OVERDUE_NS = 48 * 3600 * NS  # the guard tests once a day, while no charge is active

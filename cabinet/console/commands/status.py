@@ -11,8 +11,8 @@ from cabinet.console.arguments import OUTLET
 from cabinet.console.command import CommandContext, CommandResult, LiveView, Output, command
 from cabinet.console.commands.margins import nearness
 from cabinet.errors import LinkError
-from cabinet.hardware.computer_state import all_problems
 from cabinet.model import Snapshot
+from cabinet.system.computer_state import all_problems
 from cabinet.texts import number_format
 
 WATCH_PERIOD_S = 0.5

@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from typing import cast
 
 import pytest
 from msgspec import structs
@@ -9,8 +10,9 @@ from smbus2 import i2c_msg
 
 from cabinet.clock import MS
 from cabinet.commands import bench
+from cabinet.commands.measure import Measurement, _SafeBus
 from cabinet.errors import CabinetError
-from cabinet.guard.bench import Measurement, _SafeBus
+from cabinet.hardware.bus import Bus
 from cabinet.system import run_folder
 from cabinet_testing.sim_cabinet import demo_config
 
@@ -80,7 +82,7 @@ def test_relays_are_not_driven_by_the_bench():
         def write_byte(self, address: int, value: int) -> None:
             seen.append(address)
 
-    bus = _SafeBus(Spy(), (0x20,))
+    bus = _SafeBus(cast(Bus, Spy()), (0x20,))
     bus.i2c_rdwr(i2c_msg.write(0x20, [0x14, 0x34, 0x12]))
     for register in (0x14, 0x12):  # the latch, and the pins that follow it
         answer = i2c_msg.read(0x20, 2)

@@ -5,8 +5,8 @@ import pytest
 from cabinet.clock import MS, NS
 from cabinet.guard.bus_speed import measure_bus
 from cabinet.guard.health import TURNS_OVER_NS, TurnTimes
-from cabinet.hardware.computer_state import guard_problems
-from cabinet.hardware.computers import COMPUTERS
+from cabinet.system.computer_state import guard_problems
+from cabinet.system.computers import COMPUTERS
 from cabinet_testing import sim_computer
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
@@ -50,6 +50,7 @@ def test_slow_processor_is_not_taken_for_a_slow_bus(tmp_path, slow_computer):
     sim.guard.measure_bus()
     health = sim.guard.snapshot().health
     assert health.bus_hz == pytest.approx(200_000, rel=0.01)
+    assert health.transfer_us is not None
     assert health.transfer_us * 1000 > 2 * 75 * NS / 400_000 + slow_computer.kernel_ns
     sim.close()
 

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from cabinet.hardware.computer_state import computer_root
+from cabinet.system.computer_state import computer_root
 from cabinet_testing.service_harness import ServiceHarness
 
 

@@ -1,10 +1,9 @@
-"""The computers that a cabinet is promised for: their speed, and the scan period that each can hold. Pure except
-for `this_computer`.
+"""The computers that a cabinet is promised for: their speed, and the scan period that each can hold.
 
 A turn of the guard takes the time of its bits on the wire, the kernel's time for each transfer, and the interpreter's
-own time. The latter is counted in instructions (`bench/instructions.py`); the time of an instruction on each computer
-and its sources are in docs/reports/computers.md. No figure here was measured on a Raspberry Pi: each is the slower end
-of its range, so that a promise made by it is kept by the real one. `cabinet bench` measures the real one.
+own time. The latter is counted in instructions; the time of an instruction on each computer and its sources are in
+docs/reports/computers.md. No figure here was measured on a Raspberry Pi: each is the slower end of its range, so that a
+promise made by it is kept by the real one. `cabinet bench` measures the real one.
 """
 
 import math
@@ -25,7 +24,7 @@ READ_BITS, SELECT_BITS = 66, 20
 _SLOW_READS = 2  # a turn: one voltage sample and one value of the round robin
 
 MODEL_FILE = Path("proc/device-tree/model")
-MAX_PERIOD_NS = 5 * MS  # of `guard.scan_period_s`, a quarter cycle: a larger cabinet is scanned without a pause
+MAX_PERIOD_NS = 5 * MS  # the longest of the configuration, a quarter cycle; larger cabinets are scanned without a pause
 # The longest turn that finds a short within its bar by polling alone: the ceiling's bar of 3 ms is as long as a turn.
 MAX_POLLED_TURN_NS = 3_200_000
 # With alert lines an outlet is read within three transfers of its edge, however many outlets a turn has: a Pi 4 takes

@@ -9,8 +9,8 @@ is deprecated: reading it writes a warning with a stack trace into the kernel's 
 from pathlib import Path
 
 from cabinet.config import Config
-from cabinet.hardware.computers import MAX_PERIOD_NS, this_computer
 from cabinet.model import GuardHealth
+from cabinet.system.computers import MAX_PERIOD_NS, this_computer
 
 THROTTLED_MC = 80_000
 GOVERNOR = "performance"

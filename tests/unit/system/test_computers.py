@@ -7,8 +7,10 @@ from msgspec import structs
 
 from cabinet.clock import MS
 from cabinet.config import Config
-from cabinet.hardware.computer_state import computer_problems, computer_root, guard_problems
-from cabinet.hardware.computers import (
+from cabinet.main import main
+from cabinet.model import GuardHealth
+from cabinet.system.computer_state import computer_problems, computer_root, guard_problems
+from cabinet.system.computers import (
     COMPUTERS,
     MAX_PERIOD_NS,
     MAX_POLLED_TURN_NS,
@@ -17,8 +19,6 @@ from cabinet.hardware.computers import (
     this_computer,
     transfers,
 )
-from cabinet.main import main
-from cabinet.model import GuardHealth
 from cabinet_testing.sim_cabinet import demo_config
 
 FAST = ComputerModel("a fast one", (), 0.1, 5_000, 10_000)
