@@ -33,9 +33,9 @@ cabinet does that ([hardware-checklist.md](../hardware-checklist.md), 1.14).
 A turn takes the time of its bits on the wire, plus the kernel's time for each transfer, plus {INSTRUCTIONS_A_TURN:,}
 instructions (ten outlets with alert lines and one client, counted by callgrind in user space) at so many nanoseconds
 each. Under the manual clock {WITH_TRANSFERS:.0%} of the instructions pass with the transfers (register reads 21 %,
-judging 20 %, by callgrind) and the rest at the end of a turn; half of a transfer's own time passes before its bits, half
-after. The wake-up passes between an edge of an alert line and a loop that sleeps. Figures are the slower end of their
-range.
+judging 20 %, by callgrind) and the rest at the end of a turn; half of a transfer's own time passes before its bits,
+half after. The wake-up passes between an edge of an alert line and a loop that sleeps. Figures are the slower end of
+their range.
 """
 
 SOURCES = (
@@ -47,7 +47,7 @@ SOURCES = (
         "Pi 5: up to 1.45 times that; Pi 4 at 1.8 GHz: up to 3.7, at 1.5 GHz: up to 4.4",
         "estimate from published single-core results, to be replaced by `cabinet bench`; a check: N-body in Python, 5 "
         "million steps, takes 158 s on a Pi 4 at 1.5 GHz (chaitanyamehta.github.io, Performance Analysis of Languages "
-        "on Raspberry Pi)",
+        "on Raspberry Pi, 2020) and 27 s with Python 3.11 on the bench's machine: 5.8, the older interpreter included",
     ),
     ("600 MHz: 3 times 1.8 GHz", "ratio of the clocks; the same N-body: 401 s at 600 MHz, 2.5 times 1.5 GHz"),
     (
@@ -64,7 +64,7 @@ SOURCES = (
     ),
     (
         "Pi 4: bus at 160 to 200 kHz for 400 kHz with a lowered core clock",
-        "raspberrypi/linux issues 3257, 3381, 4884; firmware issue 1256: `core_freq` and `core_freq_min` are both needed",
+        "raspberrypi/linux issues 3257, 3381, 4884; firmware issue 1256: needs `core_freq` and `core_freq_min`",
     ),
     ("governor `performance` also holds the core clock", "raspberrypi/linux issue 4884, comment of 2022-02-15"),
     (
