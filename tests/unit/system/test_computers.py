@@ -76,8 +76,8 @@ def test_slower_clock_makes_every_part_of_a_turn_longer(name):
 def test_period_that_the_computer_cannot_hold_is_refused_with_the_one_that_it_holds():
     computer = COMPUTERS["pi5"]
     (problem,) = period_problems(cabinet(0.001), computer)
-    assert problem.key_path == "guard.scan_period_s"
-    needed = float(str(problem).rsplit(" ", 1)[1])
+    assert str(problem).startswith("guard.scan_period_s: Raspberry Pi 5, 10 outlets: a turn takes about ")
+    needed = float(str(problem).partition("at least ")[2])
     assert needed == pytest.approx(computer.period_ns(cabinet()) / 1e9)
     assert period_problems(cabinet(needed), computer) == []
 
@@ -90,6 +90,14 @@ def test_slow_computer_demands_alert_lines_and_names_the_outlets():
     assert str(problem).endswith("an alert line is needed at outlet 3, 7")
     assert period_problems(cabinet(0.005), computer) == []
     assert period_problems(cabinet(0.003, polled=(3, 7)), FAST) == [], "a fast one polls in time"
+
+
+def test_period_of_a_turn_that_no_period_holds_is_the_longest():
+    slow = structs.replace(FAST, ns_per_instruction=5.0)
+    assert slow.period_ns(cabinet()) == MAX_PERIOD_NS
+    (problem,) = period_problems(cabinet(0.003), slow)
+    assert str(problem).endswith("at least 0.005, the longest; it is then scanned without a pause")
+    assert period_problems(cabinet(0.005), slow) == []
 
 
 def test_check_judges_the_computer_it_runs_on_unless_told_not_to(tmp_path, monkeypatch, capsys):
