@@ -102,7 +102,7 @@ def turns() -> None:
     )
     for each in COMPUTERS.values():
         if each.boards:
-            problems = period_problems(configs[10], each) or ["accepted"]
+            problems = [str(problem) for problem in period_problems(configs[10], each)] or ["accepted"]
             print(f"- {each.name} with a period of {configs[10].guard.scan_period_s * NS / MS:.0f} ms: {problems[0]}")
 
 

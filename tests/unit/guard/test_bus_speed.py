@@ -55,6 +55,29 @@ def test_slow_processor_is_not_taken_for_a_slow_bus(tmp_path, slow_computer):
     sim.close()
 
 
+def test_turn_of_the_simulated_computer_is_the_one_that_check_computes(tmp_path):
+    """The model that refuses a period and the one that the campaigns run with are the same."""
+    sim_computer.choose("pi4")
+    try:
+        sim = SimCabinet(tmp_path)
+        assert sim.config.guard.scan_period_s == COMPUTERS["pi4"].period_ns(demo_config()) / NS
+        turns_ns = []
+        for _ in range(50):
+            start_ns = sim.clock.monotonic_ns()
+            sim.tick()
+            turns_ns.append(sim.clock.monotonic_ns() - start_ns)
+        sim.close()
+    finally:
+        sim_computer.choose("here")
+    assert sorted(turns_ns)[25] == pytest.approx(COMPUTERS["pi4"].turn_ns(demo_config()), rel=0.05)
+
+
+def test_unknown_computer_cannot_be_chosen():
+    with pytest.raises(KeyError):
+        sim_computer.choose("pi9")
+    assert sim_computer.chosen() is None
+
+
 def test_bus_without_an_answering_meter_is_not_measured(sim):
     for segment in sim.guard._scanner.segments:
         segment.up = False
