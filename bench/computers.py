@@ -26,13 +26,13 @@ OUTLETS = (10, 20, 40)
 HEAD = f"""# The computers, and the guard's time on them
 
 Written by `python -m bench.computers`. Nothing on this page was measured on a Raspberry Pi; `cabinet bench` on the
-cabinet does that ([hardware-checklist.md](../hardware-checklist.md), 1.14).
+cabinet does that ([hardware-checklist.md](../hardware-checklist.md), 1.15).
 
 ## The model
 
-A turn takes the time of its bits on the wire, plus the kernel's time for each transfer, plus
-{INSTRUCTIONS_A_TURN:,} instructions (ten outlets with alert lines and one client, counted by callgrind in user space) at
-so many nanoseconds each. Under the manual clock {WITH_TRANSFERS:.0%} of the instructions pass with the transfers of a
+A turn takes the time of its bits on the wire, plus the kernel's time for each transfer, plus {INSTRUCTIONS_A_TURN:,}
+instructions (ten outlets with alert lines and one client, counted by callgrind in user space) at so many nanoseconds
+each. Under the manual clock {WITH_TRANSFERS:.0%} of the instructions pass with the transfers of a
 scan (443 of 622 us of a turn of the loop over a tape without wire time) and the rest at the end of a turn; half of a
 transfer's own time passes before its bits, half after. The wake-up passes between an edge of an alert line and a loop
 that sleeps. Figures are the slower end of their range.

@@ -11,8 +11,8 @@ from cabinet.sim.world import World
 from cabinet.system import computers
 from cabinet.system.computers import COMPUTERS, HERE, ComputerModel
 
-# Share of the interpreter's time that passes between the transfers of a scan, with reading and judging: 443 of 622 us of
-# a turn of the loop over a tape without wire time (bench.tape, ten outlets). The rest passes at the end of the turn.
+# Share of the interpreter's time that passes between the transfers of a scan, with reading and judging: 443 of 622 us
+# of a turn of the loop over a tape without wire time (bench.tape, ten outlets). The rest passes at the turn's end.
 WITH_TRANSFERS = 0.71
 # Settings that are no one's configuration: the period is the one of the computer as it should be.
 _CONFIGURED_AS = {"pi4-200khz": "pi4", "pi4-600": "pi4"}
