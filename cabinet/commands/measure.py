@@ -4,6 +4,7 @@ Every line of the computer and every expander of the relays is a variable here, 
 contactor is driven. Meters, thermometers and muxes are read over the real bus.
 """
 
+import contextlib
 import os
 import tempfile
 import threading
@@ -15,11 +16,12 @@ import msgspec
 from msgspec import structs
 from smbus2 import i2c_msg
 
-from cabinet.clock import MS, SystemClock
+from cabinet.clock import MS, NS, SystemClock
 from cabinet.config import Config
 from cabinet.errors import HardwareError
 from cabinet.guard.build import build_guard
 from cabinet.guard.counters import Counters
+from cabinet.guard.guard import Guard
 from cabinet.guard.loop import Loop, become_realtime
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.state_files import StateWriter
@@ -102,47 +104,54 @@ class _SafeBus:
 def measure(config: Config, open_bus: Callable[[], Bus], seconds: float) -> Measurement:
     """Run the guard's loop for `seconds` after its start. Raises HardwareError if no meter answers."""
     realtime = become_realtime(config.guard.realtime_priority)
-    bus = open_bus()
-    clock = SystemClock()
-    turns_ns: list[int] = []
-    lates_ns: list[int] = []
-    with tempfile.TemporaryDirectory(prefix="cabinet-bench-") as folder:
+    with contextlib.ExitStack() as ends:
         # All in memory or in a folder of this run: latches, counters and sockets of the cabinet are not touched.
+        folder = ends.enter_context(tempfile.TemporaryDirectory(prefix="cabinet-bench-"))
         here = structs.replace(config, paths=structs.replace(config.paths, state=folder, run=folder))
-        counters, pins = Counters(len(here.outlet)), LineFactory(_IdleDoor())
+        bus = open_bus()
+        ends.callback(bus.close)
+        counters, clock = Counters(len(here.outlet)), SystemClock()
         state_writer = StateWriter(Path(folder), Path(folder), counters)
+        ends.callback(state_writer.close)
         recorder = Recorder(here, lambda recorded: True)
+        ends.callback(recorder.finish)
         safe = cast(Bus, _SafeBus(bus, tuple(here.hardware.expanders)))
+        pins = LineFactory(_IdleDoor())
         guard, alerts = build_guard(here, safe, pins, clock, counters, state_writer, recorder, realtime)
+        ends.callback(guard.stop)
         guard.measure_bus()
-        measured = guard.snapshot().health
-        if measured.bus_hz is None or measured.transfer_us is None:
+        health = guard.snapshot().health
+        if health.bus_hz is None or health.transfer_us is None:
             raise HardwareError("no meter answers on the bus: nothing can be measured")
-        tick, begin_ns = guard.tick, clock.monotonic_ns() + _LEFT_OUT_NS
-
-        def timed_tick(late_ns: int = 0, full_scan: bool = False) -> None:
-            if clock.monotonic_ns() >= begin_ns:
-                lates_ns.append(late_ns)
-            tick(late_ns, full_scan)
-
-        def note_turn(used_ns: int, now_ns: int) -> None:
-            if now_ns - used_ns >= begin_ns:
-                turns_ns.append(used_ns)
-
-        guard.tick, guard.note_turn = timed_tick, note_turn  # type: ignore[method-assign]
+        turns_ns, lates_ns = _timed(guard, clock)
         welcome = Welcome(guard_protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
         calls = guard.handle, guard.snapshot, guard.bus_view, clock, guard.maintenance_state
         server = LinkServer(Path(folder) / "guard.sock", welcome, guard.events, *calls)
+        ends.callback(server.close)
         beats = os.open(os.devnull, os.O_WRONLY)
+        ends.callback(os.close, beats)
         loop = Loop(here, guard, alerts, server, clock, beats)
-        threading.Timer(seconds + _LEFT_OUT_NS / 1e9, loop.stop).start()
-        try:
-            loop.run()
-        finally:
-            guard.stop()
-            server.close()
-            state_writer.close()
-            recorder.finish()
-            os.close(beats)
-            bus.close()
-    return Measurement(realtime, sorted(turns_ns), sorted(lates_ns), measured.bus_hz, measured.transfer_us)
+        end = threading.Timer(seconds + _LEFT_OUT_NS / NS, loop.stop)
+        ends.callback(end.cancel)
+        end.start()
+        loop.run()
+    return Measurement(realtime, sorted(turns_ns), sorted(lates_ns), health.bus_hz, health.transfer_us)
+
+
+def _timed(guard: Guard, clock: SystemClock) -> tuple[list[int], list[int]]:
+    """Return two lists that the loop of `guard` fills after its start: work of each turn, lateness of its begin."""
+    turns_ns: list[int] = []
+    lates_ns: list[int] = []
+    tick, begin_ns = guard.tick, clock.monotonic_ns() + _LEFT_OUT_NS
+
+    def timed_tick(late_ns: int = 0, full_scan: bool = False) -> None:
+        if clock.monotonic_ns() >= begin_ns:
+            lates_ns.append(late_ns)
+        tick(late_ns, full_scan)
+
+    def note_turn(used_ns: int, now_ns: int) -> None:
+        if now_ns - used_ns >= begin_ns:
+            turns_ns.append(used_ns)
+
+    guard.tick, guard.note_turn = timed_tick, note_turn  # type: ignore[method-assign]
+    return turns_ns, lates_ns

@@ -50,3 +50,10 @@ def test_guard_measures_the_bus_at_its_start_and_bench_refuses_beside_it(cabinet
     assert health.bus_hz is not None
     assert health.bus_hz < 200_000
     assert "the bus is slower than the 400000 Hz configured" in cabinet.processes["guard"].log
+
+
+def test_bench_without_an_answering_meter_ends_with_one_sentence(cabinet):
+    cabinet.sim("fault", "all", "noise_reads", "--share", "1")
+    assert cabinet.command("bench", fails=True).splitlines()[-1] == (
+        "no meter answers on the bus: nothing can be measured"
+    )
