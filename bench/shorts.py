@@ -7,11 +7,16 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
+from bench.scan import cabinet_of
 from cabinet.clock import MS, NS
+from cabinet.config import Config
 from cabinet.link.guard_protocol import Done
 from cabinet.sim.waveform import Mains, Wave
-from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet.system.computers import HERE
+from cabinet_testing import sim_computer
+from cabinet_testing.sim_cabinet import OUTLETS, SimCabinet, demo_config
 
 SHORT_A, HARD_A = 30.0, 150.0
 MIN_A, MAX_A = 25.0, 400.0  # RMS of the actual current
@@ -46,15 +51,20 @@ def sine_a(amps: float, shape: str) -> float:
     return round(amps * math.sqrt(2) if shape == "half" else amps, 1)
 
 
-def batch(seed: int, path: str, shots: int = SHOTS) -> list[Shot]:
-    """Run shorts on one cabinet while the other outlets charge. `path`: with `alert` lines, or `polled` only."""
+def batch(seed: int, path: str, shots: int = SHOTS, computer: str = HERE, outlets: int = OUTLETS) -> list[Shot]:
+    """Run shorts on one cabinet while the other outlets charge. `path`: with `alert` lines, or `polled` only.
+
+    `computer`: see `sim_computer.choose`.
+    """
+    sim_computer.choose(computer)
     chance = random.Random(seed)
     changes = {"heartbeat_pin = 27\n": ""}  # between shorts the clock strides until the wire has cooled
     if path == "polled":
         changes |= {f'alert = "gpio:{pin}"\n': "" for pin in ALERT_PINS}
     with tempfile.TemporaryDirectory() as folder:
-        sim = SimCabinet(Path(folder), demo_config(changes), seed=chance.getrandbits(32))
-        for outlet in range(1, 11):
+        config = demo_config(changes) if outlets == OUTLETS else large_cabinet(outlets, path)
+        sim = SimCabinet(Path(folder), config, seed=chance.getrandbits(32))
+        for outlet in sorted(sim.world.outlets):
             sim.plug(outlet, chance.choice(LOADS))
         logging.disable(logging.ERROR)  # many trips are intended
         try:
@@ -64,15 +74,26 @@ def batch(seed: int, path: str, shots: int = SHOTS) -> list[Shot]:
             sim.close()
 
 
+def large_cabinet(outlets: int, path: str) -> Config:
+    """Return the configuration of a cabinet with more outlets, without a heartbeat."""
+    config = cabinet_of(outlets)
+    hardware = structs.replace(config.hardware, heartbeat_pin=None)
+    if path == "polled":
+        hardware = structs.replace(hardware, alert_expanders=())
+        config = structs.replace(config, outlet=tuple(structs.replace(each, alert=None) for each in config.outlet))
+    return structs.replace(config, hardware=hardware)
+
+
 def _shoot(sim: SimCabinet, chance: random.Random, path: str) -> Shot:
     world = sim.world
     sim.stride(2 * NS, NS)
-    for other in range(1, 11):
+    for other in sorted(world.outlets):
         if not sim.outlet(other).closed and not isinstance(sim.start(other), Done):
             raise RuntimeError(f"outlet {other} cannot be used: {sim.outlet(other)}")
-    sim.run(4 * NS, until=lambda: all(state.closed for state in sim.guard.snapshot().outlets))
+    all_closed_ns = 4 * NS * (1 + len(world.outlets) // 20)  # closings are 0.2 s apart
+    sim.run(all_closed_ns, until=lambda: all(state.closed for state in sim.guard.snapshot().outlets))
     sim.stride(2 * NS, NS)  # until soft starts end
-    outlet = chance.randint(1, 10)
+    outlet = chance.randint(1, len(world.outlets))
     load = None if chance.random() < 0.75 else world.unplug(outlet)
     shape = chance.choices(list(SHAPES), list(SHAPES.values()))[0]
     amps = round(MIN_A * (MAX_A / MIN_A) ** chance.random(), 1)

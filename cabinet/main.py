@@ -25,6 +25,7 @@ COMMANDS = {
     "stickers": "printable stickers with the outlets' codes, PDF and SVG",
     "store": "check, back up and restore the database",
     "update": "install a signed bundle on trial; the old version comes back by itself where the new one fails",
+    "bench": "measure on the cabinet itself, supply off, whether this computer keeps its reaction times",
     "boot": "what a Raspberry Pi's config.txt needs, and writing it there",
 }
 

@@ -188,6 +188,10 @@ class GuardHealth(msgspec.Struct, frozen=True):
     scan_us: int  # duration of the last scan, bus time included
     bus_errors: int
     started_at_ns: int
+    period_us: int = 0  # scan period as configured
+    turn_p99_us: int | None = None  # work of a turn, over the last 30 s; above the period the loop never sleeps
+    bus_hz: int | None = None  # true clock of the bus, as measured at the guard's start; None: no meter answered
+    transfer_us: int | None = None  # median read of four bytes then, with the work of kernel and interpreter
 
 
 class EventKind(enum.Enum):

@@ -231,6 +231,7 @@ class FakeService:
         self.usage_records: list[UsageRecord] = []
         self.wrong_tariffs: list[str] = []
         self.attack_view: AttackView | None = None
+        self.problems: list[str] = []
         self.signed_closings: list[SignedClosing] = []
         self.day_heads: list[UsageHead] = []
         self.wanted = UsageFilter()
@@ -412,6 +413,9 @@ class FakeService:
 
     def mistakes(self) -> list[str]:
         return self.wrong_tariffs
+
+    def computer_problems(self) -> list[str]:
+        return self.problems
 
     def accepting(self) -> str | None:
         return self.hindrance

@@ -5,6 +5,7 @@ of charging takes seconds. `start`, `stop` and `events` replace the service.
 """
 
 import functools
+import select
 from importlib import resources
 from pathlib import Path
 
@@ -27,7 +28,9 @@ from cabinet.sim.catalogue import make_load
 from cabinet.sim.pins import LineFactory
 from cabinet.sim.smbus import SmbusCalls
 from cabinet.trips.folder import FOLDER
+from cabinet_testing import sim_computer
 from cabinet_testing.sim_adapters import SimBus, SimPinFactory
+from cabinet_testing.sim_computer import SimComputer
 
 NO_LIMITS = ChargeLimits()
 UNTIL_READY_NS = 1000 * MS  # sensors up, self-test done, contactor closed
@@ -71,7 +74,10 @@ class SimCabinet:
         noise: bool = True,
         clock: ManualClock | None = None,
     ) -> None:
+        self._computer = sim_computer.chosen()
         self.config = config or demo_config()
+        if self._computer is not None:
+            self.config = self._computer.configured(self.config)
         self.clock = clock or ManualClock()
         self.world = build_world(self.config, self.clock, seed, noise=noise)
         self.state = state
@@ -115,7 +121,8 @@ class SimCabinet:
 
     def open_bus(self) -> SmbusCalls:
         """Return the bus of the guard."""
-        return SimBus(self.world.bus, self.world.timeline, self.clock)
+        bus = SimBus(self.world.bus, self.world.timeline, self.clock)
+        return bus if self._computer is None else self._computer.bus(bus, self.config, self.world, self.clock)
 
     def open_pins(self) -> LineFactory:
         return SimPinFactory(self.world)
@@ -168,6 +175,19 @@ class SimCabinet:
         self.guard.tick(full_scan=full_scan)
         self.seen += self.guard.events.after(self._seen_seq, 1000)
         self._seen_seq = self.guard.events.last_seq
+        if self._computer is not None and not full_scan:
+            self._finish_turn(self._computer)
+
+    def _finish_turn(self, computer: SimComputer) -> None:
+        """Spend the rest of a slow computer's turn; its loop serves lines and watches once, even if it is behind."""
+        self.clock.advance_ns(computer.rest_ns(self.config))
+        self._serve_lines()
+        if self.guard.watching:
+            self.guard.watch()
+
+    def _serve_lines(self) -> None:
+        self.world.advance_to(self.clock.monotonic_ns())
+        self.guard.answer_alerts()
 
     def _wait_until(self, deadline_ns: int) -> None:
         """Advance to the next tick, or to an alert edge before it, as the loop's select does."""
@@ -180,8 +200,16 @@ class SimCabinet:
                     self.clock.advance_ns(WATCH_PAUSE_NS)
             else:
                 self.clock.sleep_until(min(deadline_ns, self.world.timeline.next_ns))
+                self._wake()
+            self._serve_lines()
+
+    def _wake(self) -> None:
+        """On a slow computer, let the time pass from an edge to the loop that slept."""
+        if self._computer is not None:
+            assert self._lines is not None
             self.world.advance_to(self.clock.monotonic_ns())
-            self.guard.answer_alerts()
+            if select.select([self._lines.wake_fd], [], [], 0)[0]:
+                self.clock.advance_ns(self._computer.model.wake_ns)
 
     # --- Actions -----------------------------------------------------------------------------------------------------
 

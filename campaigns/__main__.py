@@ -3,12 +3,17 @@
 python -m campaigns                      all of them: hours
 python -m campaigns faults mutations     these only
 python -m campaigns --share 0.1          a tenth of each
+python -m campaigns nuisance --computer pi4
+                                         with the own time of a Pi 4: a row beside the one without
 """
 
 import argparse
 import sys
 import time
 
+from msgspec import structs
+
+from cabinet.system.computers import HERE
 from campaigns import (
     clock,
     console_fuzz,
@@ -26,7 +31,7 @@ from campaigns import (
 )
 from campaigns.mutations import NAMES, killed_by
 from campaigns.report import Mutations, load, row, save
-from campaigns.runner import Campaign, commit, fresh_seed, run
+from campaigns.runner import Campaign, add_computer, commit, fresh_seed, run
 
 CAMPAIGNS = (
     prices.CAMPAIGN,
@@ -55,23 +60,25 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=1.0, help="of each campaign (default: all of it)")
     parser.add_argument("--processes", type=int, default=None, help="default: one a core, or what the campaign needs")
     parser.add_argument("--campaign-seed", type=int, default=None, help="the same scenarios as an earlier run")
+    add_computer(parser)
     args = parser.parse_args()
     wanted = args.names or [*names, MUTATIONS]
     if unknown := set(wanted) - {*names, MUTATIONS}:
         parser.error(f"no campaign is called {', '.join(sorted(unknown))}: there are {', '.join([*names, MUTATIONS])}")
     seed = fresh_seed() if args.campaign_seed is None else args.campaign_seed
-    failed = [_run(each, args.share, seed, args.processes) for each in CAMPAIGNS if each.name in wanted]
+    failed = [_run(each, args.share, seed, args.processes, args.computer) for each in CAMPAIGNS if each.name in wanted]
     if MUTATIONS in wanted:
         failed.append(_mutate())
     return 1 if any(failed) else 0
 
 
-def _run(campaign: Campaign, share: float, seed: int, processes: int | None) -> bool:
+def _run(campaign: Campaign, share: float, seed: int, processes: int | None, computer: str) -> bool:
     """Run one campaign. Return whether any scenario failed."""
-    report = run(campaign, max(1, round(share * campaign.whole)), seed, processes)
+    report = run(campaign, max(1, round(share * campaign.whole)), seed, processes, computer)
     share = min(share, len(report.outcomes) / campaign.whole)  # less if it was interrupted
+    name = campaign.name if computer == HERE else f"{campaign.name} on {computer}"
     results = load()
-    results.rows[campaign.name] = row(report, share)
+    results.rows[name] = structs.replace(row(report, share), name=name)
     print(save(results))
     return bool(report.failed)
 

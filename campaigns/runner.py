@@ -21,6 +21,9 @@ from functools import partial
 
 import msgspec
 
+from cabinet.system.computers import COMPUTERS, HERE
+from cabinet_testing import sim_computer
+
 SEED_BITS = 40
 PROGRESS_S = 5.0
 
@@ -132,15 +135,21 @@ def attempt(scenario: Scenario, seed: int, verbose: bool = False) -> Outcome:
         logging.disable(logging.NOTSET)
 
 
-def run(campaign: Campaign, count: int, campaign_seed: int, processes: int | None = None) -> Report:
-    """Run `count` scenarios in spawned processes, with progress on stderr. If interrupted, report the finished ones."""
+def run(
+    campaign: Campaign, count: int, campaign_seed: int, processes: int | None = None, computer: str = HERE
+) -> Report:
+    """Run `count` scenarios in spawned processes, with progress on stderr. If interrupted, report the finished ones.
+
+    `computer`: of every simulated cabinet under the manual clock, see `sim_computer.choose`.
+    """
     began = time.monotonic()
     print(f"{campaign.name}: {count} scenarios, campaign seed {campaign_seed}", file=sys.stderr)
     work = partial(attempt, campaign.scenario)
     workers = min(count, processes or campaign.processes or os.cpu_count() or 1)
     outcomes: list[Outcome] = []
     shown = began
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, sim_computer.choose, (computer,)) as pool:
         futures: list[Future[Outcome]] = [
             pool.submit(work, seed) for seed in seeds(campaign_seed, count, campaign.kinds)
         ]
@@ -149,7 +158,12 @@ def run(campaign: Campaign, count: int, campaign_seed: int, processes: int | Non
                 outcome = future.result()
                 outcomes.append(outcome)
                 if outcome.problems:
-                    print(f"FAILED: {replay(campaign, outcome.seed)}", *outcome.problems, sep="\n  ", file=sys.stderr)
+                    print(
+                        f"FAILED: {replay(campaign, outcome.seed, computer)}",
+                        *outcome.problems,
+                        sep="\n  ",
+                        file=sys.stderr,
+                    )
                 if time.monotonic() - shown > PROGRESS_S:
                     shown = time.monotonic()
                     print(progress(campaign, outcomes, count, shown - began), file=sys.stderr)
@@ -163,9 +177,17 @@ def run(campaign: Campaign, count: int, campaign_seed: int, processes: int | Non
     return report
 
 
-def replay(campaign: Campaign, seed: int) -> str:
+def replay(campaign: Campaign, seed: int, computer: str = HERE) -> str:
     """Return the command that replays one scenario."""
-    return f"python -m {campaign.module} --seed {seed} --verbose"
+    on = "" if computer == HERE else f" --computer {computer}"
+    return f"python -m {campaign.module} --seed {seed} --verbose{on}"
+
+
+def add_computer(parser: argparse.ArgumentParser) -> None:
+    """Add `--computer NAME`."""
+    parser.add_argument(
+        "--computer", choices=(HERE, *COMPUTERS), default=HERE, help="own time of the guard under the manual clock"
+    )
 
 
 def progress(campaign: Campaign, outcomes: list[Outcome], count: int, past_s: float) -> str:
@@ -199,16 +221,17 @@ def main(campaign: Campaign, words: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=None, help="default: one a core")
     parser.add_argument("--seed", type=int, default=None, help="only the scenario of this seed")
     parser.add_argument("--verbose", action="store_true", help="with --seed: say what happens")
+    add_computer(parser)
     args = parser.parse_args(words)
     if args.seed is not None:
+        sim_computer.choose(args.computer)
         outcome = attempt(campaign.scenario, args.seed, args.verbose)
         print(*outcome.problems or ["as promised"], sep="\n")
         for name, values in outcome.figures.items():
             print(summary(name, sorted(values)))
         return 1 if outcome.problems else 0
-    report = run(
-        campaign, args.count, fresh_seed() if args.campaign_seed is None else args.campaign_seed, args.processes
-    )
+    seed = fresh_seed() if args.campaign_seed is None else args.campaign_seed
+    report = run(campaign, args.count, seed, args.processes, args.computer)
     for name, values in report.figures().items():
         print(summary(name, values))
     for name, columns in report.cells().items():

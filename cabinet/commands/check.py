@@ -8,14 +8,21 @@ from cabinet.commands.options import DEFAULT_CONFIG
 from cabinet.config import Config, load
 from cabinet.config.equivalents import equivalents
 from cabinet.config.reference import example, reference
+from cabinet.errors import ConfigErrors
+from cabinet.system.computers import period_problems, this_computer
 from cabinet.texts.number_format import yuan
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Exit status 0: the file is good. 1: it is not, and every mistake is one line with the path of its key.\n"
-        "Of a good file it says on standard error what each limit means in the unit of the others.\n\n"
+        "Of a good file it says on standard error what each limit means in the unit of the others.\n"
+        "On a Raspberry Pi 4 or 5 the scan period must be one that this computer holds with these outlets; a slower\n"
+        "one needs an alert line at every outlet. Any other computer is not judged: cabinet bench measures it.\n\n"
         "examples:\n  cabinet check /etc/cabinet/cabinet.toml\n  cabinet check --example"
+    )
+    parser.add_argument(
+        "--any-computer", action="store_true", help="not whether this computer holds guard.scan_period_s"
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("file", nargs="?", type=Path, metavar="FILE", help=f"such as {DEFAULT_CONFIG}")
@@ -30,6 +37,9 @@ def main(args: argparse.Namespace) -> int:
         print(example(), end="")
     else:
         config = load(args.file)
+        computer = None if args.any_computer or config.simulated else this_computer()
+        if computer is not None and (problems := period_problems(config, computer)):
+            raise ConfigErrors(str(args.file), problems)
         print(f"OK: {args.file}: {summary(config)}")
         for sentence in equivalents(config):
             print(sentence, file=sys.stderr)

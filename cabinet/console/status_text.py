@@ -10,7 +10,7 @@ from cabinet.config.keys import OutletSection
 from cabinet.console.accounts import Login
 from cabinet.console.commands.margins import Nearness
 from cabinet.console.terminal.columns import fold, pad, width
-from cabinet.model import OutletState, Quality, Reading, Snapshot
+from cabinet.model import GuardHealth, OutletState, Quality, Reading, Snapshot
 from cabinet.texts import Texts, number_format
 from cabinet.texts.trip_values import trip_values_text
 
@@ -32,6 +32,7 @@ class ComputerStatus(msgspec.Struct, frozen=True):
     service: str | None
     unkept: int  # audit log rows of the console that the service has not stored yet
     attacker: str | None = None  # address of a recent attack on PINs or passwords
+    problems: list[str] = []  # of the computer: texts `computer.<code>.name`
 
 
 def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: ComputerStatus) -> str:
@@ -63,6 +64,9 @@ def machine_lines(machine: ComputerStatus, words: Texts) -> list[str]:
         lines.append(words("status.unkept", count=machine.unkept))
     if machine.attacker is not None:
         lines.append(words("status.attack", address=machine.attacker))
+    if machine.problems:
+        problems = ", ".join(words(f"computer.{code}.name") for code in machine.problems)
+        lines.append(words("status.computer", problems=problems))
     return lines
 
 
@@ -248,14 +252,25 @@ def _health(snapshot: Snapshot, words: Texts) -> str:
         realtime=words("realtime.yes" if health.realtime else "realtime.no"),
         late=f"{health.late_worst_us / 1000:.1f}",
         worst=f"{health.late_worst_ever_us / 1000:.1f}",
-        scan=f"{health.scan_us / 1000:.1f}",
+        left=_left_of_turn(health, words),
     )
+
+
+def _left_of_turn(health: GuardHealth, words: Texts) -> str:
+    """Return the share of the scan period that the work of a turn leaves; until it is known, the last scan's time."""
+    if health.turn_p99_us is None or health.period_us == 0:
+        return words("turn.scan", scan=f"{health.scan_us / 1000:.1f}")
+    if health.turn_p99_us > health.period_us:
+        took, period = f"{health.turn_p99_us / 1000:.1f}", f"{health.period_us / 1000:.1f}"
+        return words("turn.over", took=took, period=period)
+    return words("turn.left", percent=100 - 100 * health.turn_p99_us // health.period_us)
 
 
 def _sensors(snapshot: Snapshot, words: Texts) -> str:
     return words(
         "status.sensors",
         bus_errors=snapshot.health.bus_errors,
+        bus="" if snapshot.health.bus_hz is None else words("status.bus", khz=snapshot.health.bus_hz // 1000),
         sensors=sum(_measured(state) for state in snapshot.outlets),
         outlets=len(snapshot.outlets),
     )

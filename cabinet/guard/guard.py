@@ -11,6 +11,7 @@ from cabinet.charge import Charge
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
+from cabinet.guard.bus_speed import measure_bus
 from cabinet.guard.bus_view import bus_view
 from cabinet.guard.cabinet import SLOW_STEP_NS, CabinetUnit
 from cabinet.guard.contactor import ContactorControl
@@ -42,6 +43,7 @@ from cabinet.maintenance import MaintenanceState
 from cabinet.model import CABINET, EndReason, EventKind, Fault, MeterCount, OutletState, Quality, Snapshot
 from cabinet.relays import RelayBank
 from cabinet.sections import milli, nanoseconds
+from cabinet.system.computer_state import is_slow_bus
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +105,7 @@ class Guard:
         self._charge_due_ns = [first_ns + index * apart_ns for index in range(len(self.units))]
         self._shared = SharedSensors(config, self.units[0].slow_lost_ns, clock.monotonic_ns())
         self._warn_due_ns = 0
-        self._health = LoopHealth(clock.monotonic_ns(), realtime)
+        self._health = LoopHealth(clock.monotonic_ns(), realtime, nanoseconds(config.guard.scan_period_s))
 
     def start(self) -> None:
         """Open everything, restore latches, start sensors. Nothing closes before self-test and weld check are over."""
@@ -113,6 +115,18 @@ class Guard:
         self.maintenance_control.start()
         self._judge_each(self._scanner.start())
         self.switching.start()
+
+    def measure_bus(self) -> None:
+        """Measure the bus, before the first turn: report if it is slower than configured."""
+        self._health.bus = bus = measure_bus(self._scanner.segments, self._clock)
+        if bus is not None:
+            log.info("the bus runs at %d kHz, a transfer takes %d us", bus.clock_hz // 1000, bus.transfer_us)
+            if is_slow_bus(bus.clock_hz, self._config):
+                log.warning("the bus is slower than the %d Hz configured", self._config.hardware.bus_speed_hz)
+
+    def note_turn(self, used_ns: int, now_ns: int) -> None:
+        """Note the time that the loop needed for one turn, publishing included."""
+        self._health.turns.note(used_ns, now_ns)
 
     # --- Turn of the loop ------------------------------------------------------------------------------------------
 

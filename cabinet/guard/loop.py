@@ -67,6 +67,7 @@ def run_guard(
     pins = open_pins()
     parts = clock, counters, state_writer, recorder, realtime, idle_period_ns
     guard, alerts = build_guard(config, open_bus(), pins, *parts)
+    guard.measure_bus()
     welcome = Welcome(guard_protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     path = run_folder.guard_socket(run)
     peer_roles = PeerRoles.of_this_machine()
@@ -145,6 +146,7 @@ class Loop:
             if now_ns < next_tick_ns:
                 next_tick_ns = min(next_tick_ns, now_ns + self.period_ns)  # a command may end a demonstration's idling
                 continue
+            started_ns = now_ns
             guard.tick(now_ns - next_tick_ns)
             if not beat(self._beat_fd, TURN):
                 log.error("the keeper is gone or hangs: opening everything")
@@ -166,6 +168,8 @@ class Loop:
             if now_ns >= next_collect_ns:
                 gc.collect(0)  # young objects only: a fraction of a millisecond, as all others are frozen
                 next_collect_ns = now_ns + COLLECT_NS
+            now_ns = clock.monotonic_ns()
+            guard.note_turn(now_ns - started_ns, now_ns)
 
     def _wait_until(self, deadline_ns: int) -> None:
         """Return at the deadline, or after serving an alert or a client, or watching an outlet."""

@@ -14,6 +14,7 @@ from cabinet.service.accounts.sign_in import Authenticator
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import Unclosed
 from cabinet.store import month_closing, residents
+from cabinet.system.computer_state import all_problems
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class Housekeeping:
 
     def publish_status(self) -> None:
         """Write the service status for the console: alive, refusal of new charges, suspected attack, unclosed month."""
+        self._note_computer()
         context = self._context
         every_s = context.config.service.checkpoint_s
         attack = self._accounts.attack()
@@ -111,6 +113,17 @@ class Housekeeping:
         service_status.write(
             self._status_path, ServiceStatus(now_ns, every_s, context.storage.refusal, address, month, why)
         )
+
+    def _note_computer(self) -> None:
+        """Read the computer's problems again; log a change, not every reading."""
+        context, snapshot = self._context, self._context.guard_state.snapshot
+        found = all_problems(context.config, None if snapshot is None else snapshot.health)
+        for problem in found:
+            if problem not in context.computer_problems:
+                log.warning("the computer: %s", problem)
+        if context.computer_problems and not found:
+            log.info("the computer: no problem any more")
+        context.computer_problems = found
 
     def remove_status(self) -> None:
         """Remove the status: the console need not wait until it is outdated."""

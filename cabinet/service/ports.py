@@ -254,6 +254,9 @@ class ChargesPort(Protocol):
     def accepting(self) -> str | None:
         """Return the code if no new sessions start (guard_unreachable, storage_full, storage_damaged), else None."""
 
+    def computer_problems(self) -> list[str]:
+        """Return the computer's problems that staff should know, as codes of the texts `computer.<code>.staff`."""
+
     def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
         """Return the prices for a charge that begins now at this outlet, for a resident of `group` ("" if not known).
 

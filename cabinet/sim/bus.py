@@ -52,6 +52,7 @@ class I2cBus:
         self.transfers = 0
         self.timeout_ns = ADAPTER_TIMEOUT_NS  # the kernel rounds up to its ticks, see `cabinet_testing.sim_tolerances`
         self._timeline = timeline
+        self.speed_hz = speed_hz
         self.bit_ns = 1e9 / speed_hz
         self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
         self._seen: dict[tuple[int, ...], _Joined] = {}
@@ -59,6 +60,10 @@ class I2cBus:
         self.lost_share = 0.0  # share of transactions with a read that fail: no ACK for their first address
         self._rng = rng or random.Random(0)
         self.hung = False  # a connected segment is held low, every transfer times out
+
+    def set_speed(self, hz: float) -> None:
+        """Set the true clock of the bus; `speed_hz` stays as configured."""
+        self.bit_ns = 1e9 / hz
 
     def add_mux(self, address: int) -> dict[int, Segment]:
         """Add a TCA9548A at `address` upstream. Return its eight segments by channel."""

@@ -149,6 +149,14 @@ def _lose_none(world: World, number: int, params: Params, at_ns: int) -> None:
     world.bus.lost_share = 0.0
 
 
+def _slow_bus(world: World, number: int, params: Params, at_ns: int) -> None:
+    world.bus.set_speed(float(params["hz"]))
+
+
+def _full_bus(world: World, number: int, params: Params, at_ns: int) -> None:
+    world.bus.set_speed(world.bus.speed_hz)
+
+
 _CHIP = Choice(CHIPS, "which chip; the last two are the cabinet's own")
 _CHIP_OR_MUX = Choice(CHIPS_AND_MUX, "which chip; feed_meter and inside_thermometer are the cabinet's own")
 
@@ -168,6 +176,11 @@ BUS: dict[str, FaultKind] = {
     "noise_reads": FaultKind(
         "reads fail now and then, on the whole bus", "all noise_reads --share 0.02", _lose_reads, _lose_none,
         {"share": Number(0.01, 0, 1, "of the reads are not acknowledged")}, cabinet=True,
+    ),
+    "slow_bus": FaultKind(
+        "the bus's clock is slower than configured, as with a lowered core clock", "all slow_bus --hz 160000",
+        _slow_bus, _full_bus,
+        {"hz": Number(160_000, 10_000, 400_000, "true clock; the guard measures it at its start")}, cabinet=True,
     ),
     "frozen": FaultKind(
         "a chip's readings stop changing", "2 frozen --chip meter", _freeze(True), _freeze(False),

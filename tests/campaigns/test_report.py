@@ -1,7 +1,8 @@
 """The page of the campaigns."""
 
+from cabinet_testing import sim_computer
 from campaigns.report import CampaignResults, Mutations, load, row, save, text
-from campaigns.runner import Campaign, Outcome, Report
+from campaigns.runner import Campaign, Outcome, Report, replay, run
 
 CAMPAIGN = Campaign("falls", "campaigns.falls", "falls", lambda seed, verbose: Outcome(seed), 10, 1, "nobody is hurt")
 
@@ -37,3 +38,17 @@ def test_each_campaign_replaces_its_own_row_and_leaves_the_others(tmp_path):
 
 def test_protection_that_no_test_misses_stands_out():
     assert "| smoke | **none** |" in text(CampaignResults(mutations=Mutations("2026-11-24", "abc", {"smoke": None})))
+
+
+def with_its_computer(seed: int, verbose: bool) -> Outcome:
+    chosen = sim_computer.chosen()
+    return Outcome(seed, points=("here" if chosen is None else chosen.model.name,))
+
+
+def test_computer_is_the_one_of_every_scenario_and_of_its_replay():
+    campaign = Campaign("falls", "campaigns.falls", "falls", with_its_computer, 2, 1, "nobody is hurt")
+    assert {outcome.points for outcome in run(campaign, 2, 7, 1, "pi5").outcomes} == {("Raspberry Pi 5",)}
+    assert {outcome.points for outcome in run(campaign, 1, 7, 1).outcomes} == {("here",)}
+    assert sim_computer.chosen() is None, "only in the processes of the scenarios"
+    assert replay(campaign, 5, "pi5") == "python -m campaigns.falls --seed 5 --verbose --computer pi5"
+    assert replay(campaign, 5) == "python -m campaigns.falls --seed 5 --verbose"

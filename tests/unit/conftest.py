@@ -7,8 +7,8 @@ import pytest
 SLOW_FILES = {
     ".": "atomic_file",
     "console": "commissioning doing examples machine roles updates",
-    "guard": "alerts bus_view cabinet_faults closing_queue demo_ticks evidence guard kept_state maintenance recorder "
-    "shorts stuck_registers thermometers watching wear",
+    "guard": "alerts bus_speed bus_view cabinet_faults closing_queue demo_ticks evidence guard kept_state maintenance "
+    "recorder shorts stuck_registers thermometers watching wear",
     "protections": "battery pulses_that_repeat stillness",
     "service": "clock_jumps commands killed_anywhere terms whole_session",
     "stickers": "stickers",

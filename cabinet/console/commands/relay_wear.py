@@ -7,9 +7,10 @@ import msgspec
 from cabinet.clock import NS
 from cabinet.console.accounts import Level
 from cabinet.console.command import CommandContext, CommandResult, Output, command
-from cabinet.console.terminal.columns import pad
+from cabinet.console.terminal.columns import fold, pad
 from cabinet.maintenance import PPB, Attribution, MaintenanceState, OutletMaintenance, RelayWear
 from cabinet.model import CABINET, Snapshot
+from cabinet.system.computer_state import all_problems
 from cabinet.texts import Texts
 
 RESIDUAL_OVERDUE_NS = 48 * 3600 * NS  # the guard tests once a day, while no charge is active
@@ -127,9 +128,13 @@ def signed_text(signed: Attribution | None, zone: datetime.tzinfo) -> str:
 @command("maintenance", Level.LOOK, reads=True)
 def maintenance(context: CommandContext) -> CommandResult:
     late_us = round(1e6 * context.config.protections.guard_late.after_s)
-    found = due(context.guard.maintenance_state(), context.guard.snapshot(), late_us)
+    snapshot = context.guard.snapshot()
+    found = due(context.guard.maintenance_state(), snapshot, late_us)
     if (unclosed := context.backends.unclosed()) is not None:
         found.append(Due(f"unclosed_{unclosed[1]}", params={"month": unclosed[0]}))
     words = context.words
     lines = [words(f"due.{each.code}", outlet=each.outlet, **each.params) for each in found]
+    for problem in all_problems(context.config, snapshot.health):
+        found.append(Due(f"computer_{problem}"))
+        lines += fold(words(f"computer.{problem}.staff"))
     return Output("\n".join(lines) if lines else words("due.nothing"), found)

@@ -12,6 +12,7 @@ from cabinet.console.command import CommandContext, CommandResult, LiveView, Out
 from cabinet.console.commands.margins import nearness
 from cabinet.errors import LinkError
 from cabinet.model import Snapshot
+from cabinet.system.computer_state import all_problems
 from cabinet.texts import number_format
 
 WATCH_PERIOD_S = 0.5
@@ -19,7 +20,8 @@ WATCH_PERIOD_S = 0.5
 
 @command("status", Level.LOOK, reads=True)
 def status(context: CommandContext) -> CommandResult:
-    snapshot, machine = context.guard.snapshot(), machine_of(context)
+    snapshot = context.guard.snapshot()
+    machine = machine_of(context, snapshot)
     return Output(_screen(context, snapshot, machine), {"guard": snapshot, "machine": machine})
 
 
@@ -29,7 +31,8 @@ def watch(context: CommandContext) -> CommandResult:
 
     def step() -> str:
         try:
-            return _screen(context, context.guard.snapshot(), machine_of(context))
+            snapshot = context.guard.snapshot()
+            return _screen(context, snapshot, machine_of(context, snapshot))
         except LinkError:
             return context.words("guard.gone")
 
@@ -49,8 +52,8 @@ def faults(context: CommandContext) -> CommandResult:
     return Output(status_text.faults(snapshot, context.words), status_text.faults_data(snapshot))
 
 
-def machine_of(context: CommandContext) -> status_text.ComputerStatus:
-    """Return the status data that does not come from the guard: clock, disk, versions, service."""
+def machine_of(context: CommandContext, snapshot: Snapshot) -> status_text.ComputerStatus:
+    """Return the status data of the computer: clock, disk, versions, service, and problems found by it or the guard."""
     wall = context.clock.wall()
     try:
         free_bytes = shutil.disk_usage(context.state_folder).free
@@ -66,6 +69,7 @@ def machine_of(context: CommandContext) -> status_text.ComputerStatus:
         service=context.backends.hindrance(),
         unkept=context.backends.unkept(),
         attacker=context.backends.attacker(),
+        problems=all_problems(context.config, snapshot.health),
     )
 
 

@@ -53,6 +53,9 @@ class Charges:
     def cabinet(self) -> CabinetView:
         return views.cabinet_view(self._context)
 
+    def computer_problems(self) -> list[str]:
+        return self._context.computer_problems
+
     def snapshot(self) -> Snapshot:
         snapshot = self._context.guard_state.snapshot
         if snapshot is None or not self._context.guard_reachable():

@@ -117,6 +117,7 @@ class ServiceContext:
     power_queue: PowerQueue = field(default_factory=PowerQueue)
     load: LoadMeans = field(default_factory=LoadMeans)
     unclosed: Unclosed | None = None
+    computer_problems: list[str] = field(default_factory=list)  # texts `computer.<code>.staff`
 
     def now(self) -> Moment:
         wall = self.clock.wall()

@@ -113,7 +113,7 @@ class Computer:
         """Return the problems the installed version finds with itself, its configuration and its database."""
         if not self._config.exists():
             return _problem([COMMAND, "--version"])
-        found = _problem([COMMAND, "check", str(self._config)])
+        found = _problem([COMMAND, "check", "--any-computer", str(self._config)])
         if not found and self.has_database():
             found = _problem(self._store("check"))
         return found

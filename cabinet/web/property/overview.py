@@ -58,6 +58,7 @@ async def _overview(request: PageRequest) -> dict[str, Any]:
         "guard_reachable": site.charges.guard_reachable(),
         "cabinet": site.charges.cabinet(),
         "attack": site.accounts.attack(),
+        "computer_problems": site.charges.computer_problems(),
         "tariff_mistakes": site.property_.tariffs.mistakes(),
     }
 

@@ -20,7 +20,10 @@ EN, ZH = wording("en"), wording("zh")
 MACHINE = status_text.ComputerStatus(
     "2026-11-25 03:14:15", True, 12_345_000_000, 172_800, "0.1.0", "Linux 6.12.47", None, 0
 )
-WORST_MACHINE = msgspec.structs.replace(MACHINE, trusted=False, service="storage_damaged", unkept=1234)
+PROBLEMS = ["undervoltage", "hot", "governor", "bus_slow", "turn_long"]
+WORST_MACHINE = msgspec.structs.replace(
+    MACHINE, trusted=False, service="storage_damaged", unkept=1234, problems=PROBLEMS
+)
 
 
 def test_status_screen():
@@ -43,6 +46,19 @@ def test_status_screen():
         "clock 2026-11-25 03:14:15 synchronised  disk 12.3 GB free",
         "version 0.1.0  Linux 6.12.47  up 2.0 days",
     ]
+
+
+def test_status_shows_the_rest_of_a_turn_the_bus_and_what_makes_the_computer_slow():
+    of = snapshot()
+    fast = msgspec.structs.replace(of.health, period_us=4000, turn_p99_us=3100, bus_hz=398_000, transfer_us=270)
+    slow = msgspec.structs.replace(fast, turn_p99_us=5400, bus_hz=160_000)
+    machine = msgspec.structs.replace(MACHINE, problems=["hot", "bus_slow"])
+    shown = status_text.status(msgspec.structs.replace(of, health=fast), EN, NS, MACHINE).splitlines()
+    assert "guard real-time, late 0.1 ms (worst 0.4), 23 % of a turn left" in shown
+    assert "sensors 10 of 10 outlets read, failed bus transfers 2, bus 398 kHz" in shown
+    shown = status_text.status(msgspec.structs.replace(of, health=slow), EN, NS, machine).splitlines()
+    assert "guard real-time, late 0.1 ms (worst 0.4), a turn takes 5.4 of 4.0 ms" in shown
+    assert shown[-1] == "computer slow: too hot, slow bus"
 
 
 def test_outlet_screen_shows_limits_and_fault():

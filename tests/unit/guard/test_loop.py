@@ -35,6 +35,9 @@ class Guard:
 
     watching = False
 
+    def note_turn(self, used_ns: int, now_ns: int) -> None:
+        self.used_ns = used_ns
+
     def snapshot(self) -> str:
         return f"snapshot of tick {self.ticks}"
 

@@ -42,6 +42,11 @@ def test_lines_are_what_the_example_cabinet_needs():
         "dtparam=i2c_arm_baudrate=400000",
         "dtparam=strict_gpiod",
         "dtparam=watchdog=on",
+        "[pi4]",
+        "arm_boost=1",
+        "core_freq=500",
+        "core_freq_min=500",
+        "[all]",
         "gpio=17,27=ip,pd",
         "enable_uart=1",
     ]
@@ -60,10 +65,13 @@ def test_applied_lines_come_last_and_once(folder):
     assert cabinet(folder, "--apply") == 0
     first = files(folder)
     assert first["config.txt"].startswith(FOUND)
-    assert settings(first["config.txt"])[-5:] == [
-        "dtparam=i2c_arm_baudrate=400000",
-        "dtparam=strict_gpiod",
+    assert settings(first["config.txt"])[-8:] == [
         "dtparam=watchdog=on",
+        "[pi4]",
+        "arm_boost=1",
+        "core_freq=500",
+        "core_freq_min=500",
+        "[all]",
         "gpio=17,27=ip,pd",
         "enable_uart=1",
     ]

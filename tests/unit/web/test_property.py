@@ -49,6 +49,15 @@ def test_somebody_who_guesses_at_pins_stands_on_top_with_the_address(staff: Clie
     assert "3 locks within the last hour, the last for 203.0.113.9" in english
 
 
+def test_slow_computer_stands_on_top_with_what_to_do(staff: Client, service: FakeService) -> None:
+    service.problems = ["undervoltage", "bus_slow"]
+    shown = page(staff.get("/property")).text
+    assert "供电电压太低" in shown
+    assert "传感器总线比配置的慢" in shown
+    english = page(staff.get("/property", headers={"accept-language": "en"})).text
+    assert "supply voltage is too low" in english
+
+
 def test_tariff_file_with_a_mistake_stands_on_top_with_what_is_wrong(staff: Client, service: FakeService) -> None:
     assert "价格文件" not in page(staff.get("/property")).text
     service.wrong_tariffs = ["spring.toml: time_bands[2].from_w: gap: starts at 250 W"]
