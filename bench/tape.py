@@ -76,12 +76,16 @@ class Tape(SmbusCalls):
         answer = self._played[key]() if messages[-1][1] is None else b""
         wire_ns = round(wire_bits(messages) * self._bit_ns)
         looked_up_ns = time.monotonic_ns()
-        while time.monotonic_ns() < start_ns + wire_ns:
-            pass
+        self.wait(start_ns, wire_ns)
         self.transfers += 1
         self.wire_ns += wire_ns
         self.waited_ns += time.monotonic_ns() - looked_up_ns
         return answer
+
+    def wait(self, start_ns: int, wire_ns: int) -> None:
+        """Return when a transfer that began at `start_ns` would be over."""
+        while time.monotonic_ns() < start_ns + wire_ns:
+            pass
 
 
 class _HeldLines:
@@ -110,12 +114,19 @@ class TapedCabinet(SimCabinet):
     """A cabinet with a guard that `play` disconnects from the simulator."""
 
     def __init__(self, state: Path, config: Config) -> None:
-        self.turning = TurningClock()
+        self.turning = self.new_clock()
         super().__init__(state, config, clock=self.turning)
 
+    def new_clock(self) -> TurningClock:
+        return TurningClock()
+
     def open_bus(self) -> Tape:
-        self.tape = Tape(super().open_bus(), self.config.hardware.muxes, 1e9 / self.config.hardware.bus_speed_hz)
+        bus, hardware = super().open_bus(), self.config.hardware
+        self.tape = self.make_tape(bus, hardware.muxes, 1e9 / hardware.bus_speed_hz)
         return self.tape
+
+    def make_tape(self, bus: SmbusCalls, muxes: Sequence[int], bit_ns: float) -> Tape:
+        return Tape(bus, muxes, bit_ns)
 
     def open_pins(self) -> LineFactory:
         pins = super().open_pins()
@@ -127,10 +138,14 @@ class TapedCabinet(SimCabinet):
         assert self._lines is not None
         return self._lines
 
-    def play(self) -> None:
-        """Stop the simulator and make the clock real."""
+    def close_doors(self) -> None:
+        """Stop the simulator: from now on the tape answers."""
         self._held.closed = True
         self.tape.play()
+
+    def play(self) -> None:
+        """Stop the simulator and make the clock real."""
+        self.close_doors()
         self.turning.turn()
 
 

@@ -97,6 +97,7 @@ class RelayBank:
         # Commanded open, but not yet taken by the hardware. The state of an expander before this bank existed is
         # unknown.
         self._unsent = {place.outlet for place in outlets if place.expander is not None}
+        self.changes = 0  # of the commanded states, contactor included
         self._resets: list[int] = []
 
     @classmethod
@@ -154,6 +155,7 @@ class RelayBank:
             return
         place = self._places[outlet]
         self._until_ns[outlet] = until_ns
+        self.changes += 1
         self._reasons.pop(outlet, None)
         try:
             self._close_relay(place)
@@ -179,7 +181,10 @@ class RelayBank:
 
         Must be called on each tick, after the renewals.
         """
-        late = [outlet for outlet, until_ns in self._until_ns.items() if until_ns <= now_ns]
+        leases = self._until_ns
+        if not self._unsent and (not leases or min(leases.values()) > now_ns):
+            return []
+        late = [outlet for outlet, until_ns in leases.items() if until_ns <= now_ns]
         for outlet in late:
             self._command_open(outlet, LEASE_EXPIRED)
         if self._unsent:
@@ -207,7 +212,7 @@ class RelayBank:
     @property
     def unsent(self) -> Set[int]:
         """Outlets commanded open without effect on the hardware yet: they may carry current. Empty if all is well."""
-        return frozenset(self._unsent)
+        return self._unsent
 
     @property
     def expanders_down(self) -> list[int]:
@@ -254,11 +259,13 @@ class RelayBank:
         if self._contactor is not None:
             self._contactor.on()
             self._contactor_closed = True
+            self.changes += 1
 
     def open_contactor(self) -> None:
         """Open the contactor to cut all outlets' power. Raises the pin factory's errors; counts as open in any case."""
         if self._contactor is not None:
             self._contactor_closed = False
+            self.changes += 1
             self._contactor.off()
 
     def beat(self) -> None:
@@ -334,6 +341,7 @@ class RelayBank:
         if place.expander is not None:
             self._words[place.expander] &= ~(1 << place.pin)
         if self._until_ns.pop(outlet, None) is not None:
+            self.changes += 1
             self._opened_at_ns[outlet] = self._clock.monotonic_ns()
             self._unsent.add(outlet)
 

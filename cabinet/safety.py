@@ -5,6 +5,7 @@ Pure: no code here waits, reads a clock, or depends on relays, buses or sessions
 `model.Fault` decides which fault is reported if several trip at once.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cabinet.model import Fault, Trip
@@ -15,6 +16,7 @@ from cabinet.protections.reclose_storm import RecloseStorm
 from cabinet.protections.table import CABINET_PROTECTIONS, PROTECTIONS
 
 P = TypeVar("P", bound=OutletProtection)
+Step = Callable[[OutletInputs], dict[str, int] | None]
 SLOW_NS = 100_000_000
 
 
@@ -26,8 +28,14 @@ class OutletSafety:
         self._all = tuple(kind(config, outlet) for kind in PROTECTIONS)
         self._by_fault = {protection.fault: protection for protection in self._all}
         self._hot, self._storm = self.of(OutletHot), self.of(RecloseStorm)
-        self._each_tick = [(each, each.step) for each in self._all if each.each_tick]
-        self._slow = [(each, each.step) for each in self._all if not each.each_tick]
+        self._each_tick = [each.step for each in self._all if each.each_tick]
+        usual = [each for each in self._all if each.each_tick and not each.only_unusual]
+        self._usual_open = [each.step for each in usual]
+        self._usual_closed = [each.step for each in usual if not each.open_only]
+        self._slow = [each.step_slow if each.each_tick else each.step for each in self._all if _judges_slow(each)]
+        self._owners: dict[Step, OutletProtection] = {
+            step: each for each in self._all for step in (each.step, each.step_slow)
+        }
         self._slow_read = -1
         self._slow_due_ns = 0
         self._warned = False
@@ -44,19 +52,21 @@ class OutletSafety:
         All protections that are due are stepped, so each keeps its state: those based on peaks always, the others with
         every new reading, and at least every `SLOW_NS`.
         """
-        tripped: OutletProtection | None = None
-        numbers: dict[str, int] = {}
-        for protection, step in self._each_tick:
-            if (why := step(inputs)) is not None and tripped is None:
-                tripped, numbers = protection, why
+        found: tuple[Step, dict[str, int]] | None = None
+        steps = self._usual_closed if inputs.closed else self._usual_open
+        for step in self._each_tick if inputs.unusual else steps:
+            if (why := step(inputs)) is not None:
+                found = found or (step, why)
         if inputs.slow_reads != self._slow_read or inputs.at_ns >= self._slow_due_ns:
             self._slow_read = inputs.slow_reads
             self._slow_due_ns = inputs.at_ns + SLOW_NS
-            for protection, step in self._slow:
-                if (why := step(inputs)) is not None and tripped is None:
-                    tripped, numbers = protection, why
-        if tripped is None:
-            return None
+            for step in self._slow:
+                if (why := step(inputs)) is not None:
+                    found = found or (step, why)
+        return None if found is None else self._trip(inputs, *found)
+
+    def _trip(self, inputs: OutletInputs, step: Step, numbers: dict[str, int]) -> Trip:
+        tripped = self._owners[step]
         outlet = None if tripped.whole_cabinet else inputs.outlet
         return Trip(tripped.fault, outlet, inputs.at_ns, tripped.latched, numbers, tripped.suspends)
 
@@ -102,19 +112,27 @@ class OutletSafety:
                 protection.reset()
 
 
+def _judges_slow(protection: OutletProtection) -> bool:
+    return not protection.each_tick or type(protection).step_slow is not OutletProtection.step_slow
+
+
 class CabinetSafety:
     """All protections of the cabinet as a whole, in the order of the table."""
 
     def __init__(self, config: Configuration) -> None:
         self._all = tuple(kind(config) for kind in CABINET_PROTECTIONS)
         self._by_fault = {protection.fault: protection for protection in self._all}
+        self._each_tick = [protection for protection in self._all if protection.each_tick]
         self._feed = next(protection for protection in self._all if isinstance(protection, FeedOverload))
         self._warned: set[Fault] = set()
 
-    def step(self, inputs: CabinetInputs) -> Trip | None:
-        """Return the first trip, or None; it names an outlet if only that one is to open."""
+    def step(self, inputs: CabinetInputs, slow: bool = True) -> Trip | None:
+        """Return the first trip, or None; it names an outlet if only that one is to open.
+
+        Without `slow`, only the protections of each tick are stepped.
+        """
         verdict: Trip | None = None
-        for protection in self._all:
+        for protection in self._all if slow else self._each_tick:
             why = protection.step(inputs)
             if why is not None and verdict is None:
                 outlet = why.pop("outlet", None)

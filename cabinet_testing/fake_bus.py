@@ -6,6 +6,7 @@ is a read of three bytes from register 0x0229 of the chip at 0x38. A transaction
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from smbus2 import i2c_msg
 
@@ -85,6 +86,9 @@ class FakeBus:
                 chip.write(data)
             trace.append(_hex(data))
         self.log.append(" ".join([*trace, "P"]))
+
+    def prepare(self, *i2c_msgs: i2c_msg) -> Callable[[], None]:
+        return partial(self.i2c_rdwr, *i2c_msgs)
 
     def write_byte(self, i2c_addr: int, value: int) -> None:
         self.i2c_rdwr(i2c_msg.write(i2c_addr, [value]))

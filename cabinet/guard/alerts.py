@@ -110,7 +110,7 @@ class AlertLines:
         """Take the lines and watch their edges. `pins`: outlet to GPIO, of lines that end at a GPIO."""
         self._clock = clock
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._noted: deque[tuple[int | AlertExpander, int]] = deque()
+        self.noted: deque[tuple[int | AlertExpander, int]] = deque()  # edges that `take` has not returned yet
         ends: dict[int | AlertExpander, int] = {expander: expander.interrupt_pin for expander in expanders}
         ends.update(pins.items())
         self._lines = {
@@ -119,7 +119,7 @@ class AlertLines:
         }
         for who, line in self._lines.items():
             line.when_activated = self._noter(who)
-        self._expanders = list(expanders)
+        self.expanders = list(expanders)
         self._outlets = sorted({*pins, *(outlet for each in expanders for outlet in each.outlets)})
         self._low_since_check: set[int] = set()
         self._standing: set[int] = set()  # low at two checks in a row
@@ -145,7 +145,7 @@ class AlertLines:
         def note() -> None:
             now_ns = self._clock.monotonic_ns()
             os.eventfd_write(self.wake_fd, 1)  # before the note: `take` reads a wake-up only if there is a note
-            self._noted.append((who, now_ns - self._age_ns(who)))
+            self.noted.append((who, now_ns - self._age_ns(who)))
 
         return note
 
@@ -157,18 +157,18 @@ class AlertLines:
     def take(self) -> dict[int, int]:
         """Return the outlets with a line that went low since the last call, and the time of each, earliest first."""
         edges: dict[int, int] = {}
-        if self._noted:
+        if self.noted:
             with contextlib.suppress(BlockingIOError):  # an earlier call read the wake-up before its note was there
                 os.eventfd_read(self.wake_fd)
-            while self._noted:
-                who, at_ns = self._noted.popleft()
+            while self.noted:
+                who, at_ns = self.noted.popleft()
                 if isinstance(who, AlertExpander):
                     who.note(at_ns)
                 else:
                     edges.setdefault(who, at_ns)
-        if self._expanders:
+        if self.expanders:
             now_ns = self._clock.monotonic_ns()
-            for expander in self._expanders:
+            for expander in self.expanders:
                 for outlet, at_ns in expander.fallen(now_ns):
                     edges.setdefault(outlet, at_ns)
         return edges
@@ -178,7 +178,7 @@ class AlertLines:
         line = self._lines.get(outlet)
         if line is not None:
             return bool(line.value)
-        return any(expander.is_low(outlet) for expander in self._expanders)
+        return any(expander.is_low(outlet) for expander in self.expanders)
 
     def check(self, now_ns: int) -> Set[int]:
         """Check once a second that the expanders still report; call this on each tick.
@@ -190,7 +190,7 @@ class AlertLines:
         if now_ns < self._next_check_ns:
             return _NONE
         self._next_check_ns = now_ns + CHECK_NS
-        for expander in self._expanders:
+        for expander in self.expanders:
             expander.check(now_ns, bool(self._lines[expander].value))
         low = {outlet for outlet in self._outlets if self.is_low(outlet)}
         standing = low & self._low_since_check
@@ -205,8 +205,8 @@ class AlertLines:
 
     def take_resets(self) -> list[int]:
         """Return the expanders found with changed settings since the last call."""
-        found = [expander.address for expander in self._expanders if expander.resets]
-        for expander in self._expanders:
+        found = [expander.address for expander in self.expanders if expander.resets]
+        for expander in self.expanders:
             expander.resets = 0
         return found
 

@@ -22,7 +22,10 @@ class CabinetUnit:
     def __init__(self, config: Config, contacts: Contacts) -> None:
         self._contacts = contacts
         self._slow_due_ns = 0
+        self._residual_test_fitted = contacts.residual_test_fitted
         self.inputs = CabinetInputs()
+        for name, alarm in contacts.alarms.items():
+            setattr(self.inputs, name, alarm)
         self.safety = CabinetSafety(config)
         residual = config.protections.residual_current
         self.residual_test = ResidualTest(nanoseconds(residual.test_every_s), nanoseconds(residual.test_s))
@@ -31,25 +34,24 @@ class CabinetUnit:
         self.trip_values: dict[str, int] = {}
         self.siren = False
 
-    def note_window(self, window: PeakWindow | None) -> None:
-        """Note a peak read in this tick: the highest counts."""
-        highest = self.inputs.highest_window
-        if window is not None and (highest is None or window.peak_ma > highest.peak_ma):
-            self.inputs.highest_window = window
+    def note_window(self, window: PeakWindow) -> None:
+        """Note a peak read in this tick while the contactor is open: the highest counts."""
+        inputs = self.inputs
+        if inputs.highest_window is None or window.peak_ma > inputs.highest_window.peak_ma:
+            inputs.highest_window = window
 
     def step(self, now_ns: int, units: list[OutletUnit]) -> Trip | None:
         """Read the contacts, run the residual test, run the protections. The windows noted so far are used up."""
         inputs, contacts = self.inputs, self._contacts
-        contacts.read_next()
+        if (read := contacts.read_next()) is not None:
+            setattr(inputs, *read)
         inputs.at_ns = now_ns
-        inputs.smoke = contacts.alarms.get("smoke")
-        inputs.water = contacts.alarms.get("water")
-        inputs.residual = contacts.alarms.get("residual")
-        if contacts.residual_test_fitted:
+        slow = now_ns >= self._slow_due_ns
+        if self._residual_test_fitted and (slow or self.residual_test.active):
             self._test_residual(now_ns, units)
-        if now_ns >= self._slow_due_ns:
+        if slow:
             self.count_loads(now_ns, units)
-        trip = self.safety.step(inputs)
+        trip = self.safety.step(inputs, slow)
         inputs.highest_window = None
         return trip
 
@@ -62,7 +64,7 @@ class CabinetUnit:
 
     def _test_residual(self, now_ns: int, units: list[OutletUnit]) -> None:
         test, inputs = self.residual_test, self.inputs
-        idle = not any(unit.charge is not None for unit in units)
+        idle = all(unit.charge is None for unit in units)
         self._contacts.test_residual(test.step(now_ns, inputs.residual is True, idle))
         inputs.residual_testing, inputs.residual_test_failed = test.active, test.failed
 

@@ -24,7 +24,7 @@ class Contacts:
         ]
         self._siren = _output(hardware.siren_pin, pins)
         self._test = _output(hardware.residual_test_pin, pins)
-        self._turn = 0
+        self._turn = -1
         self.alarms: dict[str, bool] = {name: not line.value for name, line in self._inputs}
 
     @property
@@ -35,12 +35,14 @@ class Contacts:
     def siren_fitted(self) -> bool:
         return self._siren is not None
 
-    def read_next(self) -> None:
-        """Read the next contact."""
-        if self._inputs:
-            name, line = self._inputs[self._turn % len(self._inputs)]
-            self.alarms[name] = not line.value
-            self._turn += 1
+    def read_next(self) -> tuple[str, bool] | None:
+        """Read the next contact; return its name and whether it alarms. None if there is none."""
+        if not self._inputs:
+            return None
+        self._turn = (self._turn + 1) % len(self._inputs)
+        name, line = self._inputs[self._turn]
+        alarm = self.alarms[name] = not line.value
+        return name, alarm
 
     def sound(self, on: bool) -> None:
         """Switch the siren."""

@@ -13,6 +13,7 @@ from cabinet.metering import OutletMeter
 
 _WORDS = 3  # energy_uj, powered_ns, charging_ns
 _ONE = struct.Struct("=Q")
+_ALL = struct.Struct(f"={_WORDS}Q")  # each word is written by one store, as it is aligned
 _HEAD = struct.Struct("=II")  # length and CRC-32 of the content
 MEMORY_COPY_BYTES = 256 * 1024  # of one file: forty outlets with the longest notes and signatures are under 100 kB
 
@@ -33,10 +34,7 @@ class Counters:
         return OutletMeter(*words)
 
     def save(self, index: int, meter: OutletMeter) -> None:
-        offset = index * _WORDS * _ONE.size
-        for value in (meter.energy_uj, meter.powered_ns, meter.charging_ns):
-            _ONE.pack_into(self._memory, offset, value)
-            offset += _ONE.size
+        _ALL.pack_into(self._memory, index * _ALL.size, meter.energy_uj, meter.powered_ns, meter.charging_ns)
 
 
 class MemoryCopy:

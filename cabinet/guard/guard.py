@@ -48,7 +48,7 @@ from cabinet.system.computer_state import is_slow_bus
 log = logging.getLogger(__name__)
 
 BEAT_NS = 20 * MS  # the heartbeat hardware waits 100 ms
-CHARGE_STEP_NS = 20 * MS  # charges and counters change ten times more slowly
+CHARGE_STEP_NS = 20 * MS  # leases and counters change ten times more slowly
 
 
 class Guard:
@@ -71,16 +71,19 @@ class Guard:
     ) -> None:
         self._config = config
         self._clock = clock
+        self._now_ns = clock.monotonic_ns
         self._relays = relays
         self._counters = counters
         self._recorder = recorder
         self._scanner = scanner
         self._alerts = alerts
+        self._edges, self._alert_expanders = alerts.noted, alerts.expanders
         self.guard_run = uuid.uuid4().hex
         self.epoch = counters.epoch
         self.events = EventLog(self.guard_run)
         self.units = units
         self.cabinet = CabinetUnit(config, contacts)
+        self._cabinet_inputs = self.cabinet.inputs
         self.contactor = ContactorControl(config, clock, relays, units, self.cabinet, scanner.free_bus)
         self.interlocks = Interlocks(self.cabinet, self.contactor, relays, state_writer, clock)
         self.switching = Switching(
@@ -93,16 +96,18 @@ class Guard:
         )  # fmt: skip
         self._by_number = {unit.number: unit for unit in self.units}
         self._index = {unit.number: index for index, unit in enumerate(self.units)}
-        self._unjudged: set[int] = set()
-        self._late_ns = 0
+        self._judged = [False] * len(self.units)  # in this turn, by index
+        self._late_ns = 0  # 0 unless it is too late
         self._watched_at_ns: int | None = None  # None: not yet called by this guard
         self._period_ns = max(nanoseconds(config.guard.scan_period_s), idle_period_ns)
         self._max_late_ns = nanoseconds(config.protections.guard_late.after_s)
-        self._neighbours = neighbours(config, self.units)
+        beside = neighbours(config, self.units)
+        self._neighbours = [beside.get(unit.number) for unit in self.units]
         self._next_beat_ns = 0
         # Spread over the turns, not all in one: a short may have to wait for as long as a scan lasts.
         first_ns, apart_ns = clock.monotonic_ns(), CHARGE_STEP_NS // len(self.units)
         self._charge_due_ns = [first_ns + index * apart_ns for index in range(len(self.units))]
+        self._next_charge = 0  # index of the outlet that is due first
         self._shared = SharedSensors(config, self.units[0].slow_lost_ns, clock.monotonic_ns())
         self._warn_due_ns = 0
         self._health = LoopHealth(clock.monotonic_ns(), realtime, nanoseconds(config.guard.scan_period_s))
@@ -136,19 +141,20 @@ class Guard:
         `late_ns` is the lateness of the loop; if the guard itself finds that a scan took too long, that counts as well.
         With `full_scan` all values are read and no stride is too long; this is for tests that run through hours.
         """
-        start_ns = self._clock.monotonic_ns()
-        self._late_ns = late_ns if full_scan else max(late_ns, self._unwatched_ns(start_ns))
-        self._unjudged = set(range(len(self.units)))
+        start_ns = self._now_ns()
+        late_ns = late_ns if full_scan else max(late_ns, self._unwatched_ns(start_ns))
+        self._late_ns = late_ns if late_ns > self._max_late_ns else 0
+        self._judged = [False] * len(self.units)
         for outlet in self._alerts.check(start_ns):
             self._scanner.release_alert(self._index[outlet])
         self._judge_each(self._scanner.scan(full_scan))
-        now_ns = self._clock.monotonic_ns()
+        now_ns = self._now_ns()
         unwatched_ns = self._unwatched_ns(now_ns)
         if not full_scan and unwatched_ns > self._max_late_ns:
             self._late_ns = unwatched_ns
-            self._unjudged = set(range(len(self.units)))
-        for index in list(self._unjudged):
-            self._judge(index)  # its peak could not be read, or was last read long ago: judge that too
+            self._judged = [False] * len(self.units)
+        while not all(self._judged):
+            self._judge(self._judged.index(False))  # its peak was not read, or long ago: judge that too
         self._judge_cabinet(now_ns)
         if not full_scan:
             self.switching.expire(now_ns)
@@ -161,7 +167,9 @@ class Guard:
     def _unwatched_ns(self, now_ns: int) -> int:
         """Return the time since the last call beyond one period: time in which nothing was watched."""
         before_ns, self._watched_at_ns = self._watched_at_ns, now_ns
-        return 0 if before_ns is None else max(0, now_ns - before_ns - self._period_ns)
+        if before_ns is None or now_ns - before_ns <= self._period_ns:
+            return 0
+        return now_ns - before_ns - self._period_ns
 
     def answer_alerts(self) -> None:
         """Read, judge and open, between ticks, the outlets that have a low over-current line."""
@@ -188,40 +196,40 @@ class Guard:
 
     def _between_segments(self) -> None:
         """Do the work that cannot wait for the end of a scan, which a hung bus can delay."""
-        self._beat(self._clock.monotonic_ns())
-        self._answer_alerts()
+        if (now_ns := self._now_ns()) >= self._next_beat_ns:
+            self._relays.beat()
+            self._next_beat_ns = now_ns + BEAT_NS
+        if self._edges or self._alert_expanders:
+            self._answer_alerts()
 
     def _answer_alerts(self) -> None:
         for outlet, edge_ns in self._alerts.take().items():
             self.maintenance_control.alert_edges[outlet] += 1
             self._judge_each(self._scanner.read_alert(self._index[outlet], edge_ns))
 
-    def _beat(self, now_ns: int) -> None:
-        if now_ns >= self._next_beat_ns:
-            self._relays.beat()
-            self._next_beat_ns = now_ns + BEAT_NS
-
     def _judge(self, index: int) -> None:
         """Run the protections of one outlet: right after its peak was read, or when that failed."""
-        self._unjudged.discard(index)
+        self._judged[index] = True
         unit = self.units[index]
         inputs, window = unit.inputs, unit.inputs.window
         if window is not None and window.peak_ma > unit.short_peak_ma:
             inputs.commanded_open_at_ns = self._relays.commanded_open_at_ns(unit.number)
-        inputs.at_ns = self._clock.monotonic_ns()
+        at_ns = inputs.at_ns = self._now_ns()
         inputs.late_ns = self._late_ns
-        neighbour = self._neighbours.get(unit.number)
-        inputs.crosstalk_ma = 0 if neighbour is None else neighbour.crosstalk_ma(inputs.at_ns)
+        if not inputs.closed or inputs.found_open_at_ns is not None:  # any other outlet may carry a current of its own
+            neighbour = self._neighbours[index]
+            inputs.crosstalk_ma = 0 if neighbour is None else neighbour.crosstalk_ma(at_ns)
         trip = unit.safety.step(inputs)
         if trip is not None:
             self.switching.trip(unit, trip)
         elif unit.fault is not None and not unit.latched and not unit.safety.present(unit.fault, inputs):
             self.events.add(unit.event(EventKind.RECOVERED, inputs.at_ns, fault=unit.fault))
             unit.fault, unit.trip_values = None, {}
-        unit.note_peak()
-        if unit.fault is not Fault.SENSOR_FROZEN:  # its last readings are from before the sensor froze
-            self.cabinet.note_window(window)
-        inputs.window = None
+        if window is not None:
+            unit.note_peak(window)
+            if self._cabinet_inputs.contactor_open_at_ns is not None and unit.fault is not Fault.SENSOR_FROZEN:
+                self.cabinet.note_window(window)  # unless it is from before the sensor froze
+            inputs.window = None
 
     def _judge_cabinet(self, now_ns: int) -> None:
         """Run the cabinet-wide protections and warnings."""
@@ -239,22 +247,22 @@ class Guard:
                 self.events.add(event)
 
     def _advance_charges(self, now_ns: int) -> None:
-        for index, unit in enumerate(self.units):
-            if now_ns >= self._charge_due_ns[index]:
-                self._charge_due_ns[index] = now_ns + CHARGE_STEP_NS
-                self._advance_charge(unit, now_ns)
-                self._counters.save(index, unit.meter)
+        while now_ns >= self._charge_due_ns[self._next_charge]:
+            index = self._next_charge
+            self._next_charge = (index + 1) % len(self.units)
+            self._charge_due_ns[index] = now_ns + CHARGE_STEP_NS
+            self._advance_charge(index, self.units[index], now_ns)
+            self._counters.save(index, self.units[index].meter)
 
-    def _advance_charge(self, unit: OutletUnit, now_ns: int) -> None:
+    def _advance_charge(self, index: int, unit: OutletUnit, now_ns: int) -> None:
         """Count, warn, and end the charge if it is over."""
         unit.count_time(now_ns)
         if unit.safety.newly_warm(unit.inputs):
             why = {"temperature_mc": unit.inputs.temperature_mc.value or 0}
             self.events.add(unit.event(EventKind.WARNED, now_ns, fault=Fault.OUTLET_HOT, why=why))
         if unit.take_scale_check(now_ns):
-            self._scanner.check_scale_soon(self._index[unit.number])
-        charge = unit.charge
-        neighbour = self._neighbours.get(unit.number)
+            self._scanner.check_scale_soon(index)
+        charge, neighbour = unit.charge, self._neighbours[index]
         if charge is None:
             if neighbour is not None:
                 unit.learn_crosstalk(neighbour.inputs)
@@ -266,6 +274,8 @@ class Guard:
             return
         if not unit.mains_present():
             charge.note_mains_failure()
+            return
+        if not unit.charge_step_due(now_ns):
             return
         before = charge.phase
         shown_mw = 0 if neighbour is None else unit.neighbour_share_mw(neighbour.power_mw(now_ns) or 0)

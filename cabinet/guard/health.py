@@ -54,8 +54,9 @@ class LoopHealth:
         """Note one turn: its lateness and the length of its scan."""
         self._ticks += 1
         self._scan_ns = scan_ns
-        self._late_worst_ns = max(self._late_worst_ns, late_ns)
-        self._late_worst_ever_ns = max(self._late_worst_ever_ns, late_ns)
+        if late_ns > self._late_worst_ns:
+            self._late_worst_ns = late_ns
+            self._late_worst_ever_ns = max(self._late_worst_ever_ns, late_ns)
 
     def take(self, bus_errors: int) -> GuardHealth:
         """Return the present values; begin a new span for the worst lateness."""

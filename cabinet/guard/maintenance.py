@@ -91,6 +91,7 @@ class MaintenanceControl:
         self._warn_ppb = round(PPB * hardware.relay_warn_share)
         self.records = MaintenanceFile(state_writer, [unit.number for unit in units], self._attribution("guard"))
         self._closed: dict[int, bool] = dict.fromkeys((CABINET, *(unit.number for unit in units)), False)
+        self._counted_changes = 0  # of the relays and the contactor
         self._test: RunningTest | None = None
         self._job: Job | None = None
         for unit in units:
@@ -129,7 +130,9 @@ class MaintenanceControl:
 
     def step(self, now_ns: int) -> None:
         """Count the openings and advance the running job."""
-        self._count(now_ns)
+        if self.relays.changes != self._counted_changes:
+            self._counted_changes = self.relays.changes
+            self._count(now_ns)
         self.records.save_when_due(now_ns)
         if self._test is not None:
             self._job = self._test.step(now_ns)

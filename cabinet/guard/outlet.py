@@ -16,12 +16,13 @@ from cabinet.model import (
     Quality,
     Reading,
 )
-from cabinet.protections.inputs import SQRT2_PER_MILLE, OutletInputs
+from cabinet.protections.inputs import SQRT2_PER_MILLE, OutletInputs, PeakWindow
 from cabinet.protections.overcurrent import Overcurrent
 from cabinet.protections.sensor_lost import SensorLost
 from cabinet.protections.short_circuit import ShortCircuit
 from cabinet.protections.voltage import Undervoltage
 from cabinet.safety import OutletSafety
+from cabinet.trips.format import UNKNOWN
 
 ANY_CURRENT_MA = 1_000_000
 UNDECIDED_NS = 25 * MS  # a half-wave short comes again after 20 ms
@@ -42,6 +43,7 @@ CURRENT_SEEN_MA = 50  # peak; an idle charger of 0.5 W shows about as much, nois
 QUIET_NS = 25 * MS  # more than a cycle: a rectifier draws current only in a part of each half-cycle
 RECHECK_NS = 1000 * MS
 SHOWN_PEAK_NS = 100 * MS  # the displayed peak covers this time, not only the last scan
+CHARGE_CHECK_NS = 100 * MS  # a charge's limits are checked at least so often, and with each reading of power or energy
 
 
 class OutletUnit:
@@ -68,14 +70,16 @@ class OutletUnit:
         self.trip_values: dict[str, int] = {}
         self.note: str | None = None  # set while staff have the outlet out of service
         self.reserved = False  # a maintenance test uses the outlet, also in its pauses
-        self.unrecorded_peak_ma: int | None = None  # highest peak not yet taken by the flight recorder
+        self.unrecorded_peak_ma = UNKNOWN  # highest peak not yet taken by the flight recorder
         self._crosstalk_share = ends.crosstalk_share  # share of the neighbour's power that may show here
         self.resets_reported = 0  # of `inputs.chip_resets`
         self.reset_reported_ns = -NEVER_NS
-        self._shown_peak = ABSENT
+        self._shown_peak_ma, self._shown_peak_at_ns = -1, 0  # -1: none yet
         self._over_at_ns: int | None = None  # the last peak over the short-circuit limit
         self._unmeasured_at_ns: int | None = None  # the last time that the peak register contradicted an alert
         self._stepped_at_ns: int | None = None
+        self._charge_stepped_for = 0, 0  # times of the readings of power and energy
+        self._charge_due_ns = 0
         self._current_seen_at_ns = self._rechecked_at_ns = -NEVER_NS
 
     @property
@@ -94,7 +98,9 @@ class OutletUnit:
     @property
     def shown_peak(self) -> Reading:
         """The highest peak of the last 0.1 s."""
-        return self._shown_peak
+        if self._shown_peak_ma < 0:
+            return ABSENT
+        return Reading(self._shown_peak_ma, self._shown_peak_at_ns, Quality.OK)
 
     def charge_count(self) -> MeterCount:
         """Return the counters of the present charge, or of the last one."""
@@ -150,21 +156,31 @@ class OutletUnit:
         """Return whether the voltage exceeds half the lowest one for charging; below it, nothing charges at all."""
         return self.inputs.voltage_mv.value is not None and self.inputs.voltage_mv.value > self._min_mains_mv
 
-    def note_peak(self) -> None:
+    def note_peak(self, window: PeakWindow) -> None:
         """Keep the highest recent peak for display; the protections use every window."""
-        window, shown = self.inputs.window, self._shown_peak
-        if window is None:
-            return
-        if window.peak_ma >= CURRENT_SEEN_MA:
-            self._current_seen_at_ns = window.to_ns
-        if window.peak_ma > self.short_peak_ma:
-            self._over_at_ns = window.to_ns
-            if window.at_least:
-                self._unmeasured_at_ns = window.to_ns
-        if self.unrecorded_peak_ma is None or window.peak_ma > self.unrecorded_peak_ma:
-            self.unrecorded_peak_ma = window.peak_ma
-        if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
-            self._shown_peak = Reading(window.peak_ma, window.to_ns, Quality.OK)
+        peak_ma, to_ns = window.peak_ma, window.to_ns
+        if peak_ma >= CURRENT_SEEN_MA:
+            self._current_seen_at_ns = to_ns
+            if peak_ma > self.short_peak_ma:
+                self._over_at_ns = to_ns
+                if window.at_least:
+                    self._unmeasured_at_ns = to_ns
+        if peak_ma > self.unrecorded_peak_ma:
+            self.unrecorded_peak_ma = peak_ma
+        if peak_ma >= self._shown_peak_ma or to_ns - self._shown_peak_at_ns > SHOWN_PEAK_NS:
+            self._shown_peak_ma, self._shown_peak_at_ns = peak_ma, to_ns
+
+    def charge_step_due(self, now_ns: int) -> bool:
+        """Return whether to step the charge now: after a reading, and once more when that has been counted."""
+        inputs = self.inputs
+        news = inputs.power_mw.at_ns, inputs.energy_at_ns
+        if news != self._charge_stepped_for:
+            self._charge_stepped_for, self._charge_due_ns = news, now_ns
+            return True
+        if now_ns < self._charge_due_ns:
+            return False
+        self._charge_due_ns = now_ns + CHARGE_CHECK_NS
+        return True
 
     def take_scale_check(self, now_ns: int) -> bool:
         """Return True, once a second, if the settings that scale the outlet's current are to be checked now.
@@ -182,8 +198,8 @@ class OutletUnit:
 
     def recent_peak_ma(self, now_ns: int) -> int:
         """Return the highest peak of the last 0.1 s, or 0 if there is none."""
-        shown, window = self._shown_peak, self.inputs.window
-        recent_ma = 0 if shown.value is None or now_ns - shown.at_ns > SHOWN_PEAK_NS else shown.value
+        window = self.inputs.window
+        recent_ma = max(0, self._shown_peak_ma) if now_ns - self._shown_peak_at_ns <= SHOWN_PEAK_NS else 0
         return recent_ma if window is None else max(recent_ma, window.peak_ma)
 
     def greatest_peak_ma(self, now_ns: int) -> int | None:
@@ -243,14 +259,14 @@ class OutletUnit:
         Return `ANY_CURRENT_MA` for a current above the hard ceiling, where a meter may be at the end of its scale, and
         for one that is not measured.
         """
-        shown = self._shown_peak
-        if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
+        shown_ma = self._shown_peak_ma
+        if shown_ma < 0 or now_ns - self._shown_peak_at_ns > 2 * SHOWN_PEAK_NS:
             return 0
-        if shown.value > self.short_peak_ma and (
-            shown.value > self._hard_peak_ma or self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS)
+        if shown_ma > self.short_peak_ma and (
+            shown_ma > self._hard_peak_ma or self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS)
         ):
             return ANY_CURRENT_MA
-        return int(max(MAX_CROSSTALK_SHARE, self.ends.crosstalk_share) * shown.value)
+        return int(max(MAX_CROSSTALK_SHARE, self.ends.crosstalk_share) * shown_ma)
 
     def event(
         self,
@@ -297,7 +313,7 @@ class OutletUnit:
             closed=inputs.closed,
             phase=Phase.IDLE if self.charge is None else self.charge.phase,
             session_id=self.session_id,
-            peak_ma=aged(self._shown_peak, inputs.at_ns, self._peak_lost_ns + SHOWN_PEAK_NS),
+            peak_ma=aged(self.shown_peak, inputs.at_ns, self._peak_lost_ns + SHOWN_PEAK_NS),
             current_ma=self._shown(inputs.current_ma),
             voltage_mv=aged(inputs.voltage_mv, inputs.at_ns, self.slow_lost_ns),
             power_mw=self._shown(inputs.power_mw),

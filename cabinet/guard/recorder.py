@@ -15,6 +15,7 @@ from cabinet.clock import NS
 from cabinet.config.keys import Config
 from cabinet.guard.outlet import OutletUnit
 from cabinet.model import ABSENT, Event, Fault, Reading
+from cabinet.protections.inputs import OutletInputs
 from cabinet.sections import milli, nanoseconds
 from cabinet.trips.format import (
     CLOSED,
@@ -118,6 +119,8 @@ class Recorder:
         self._temperature_lost_ns = nanoseconds(lost.temperature_after_s)
         self._hand_over = hand_over
         self._ring = Ring(len(outlets), SPAN_NS // period_ns)
+        self._slow_reads = [-1] * len(outlets)  # of which each outlet's slow values are in `_values`
+        self._fresh_until_ns = [0] * len(outlets)
         self._values = [0] * (VALUES_BEFORE_OUTLETS + VALUES_PER_OUTLET * len(outlets))
         self._marked: list[list[TripMark]] = []  # recordings that still wait for their last second: at most two
         self._recorded_at_ns: dict[tuple[int | None, Fault | None], int] = {}
@@ -125,29 +128,41 @@ class Recorder:
 
     def note(self, now_ns: int, units: Sequence[OutletUnit], inside_mc: Reading = ABSENT) -> None:
         """Append one row. `units` are all the outlets, in the configuration's order."""
-        slow_from_ns = now_ns - self._slow_lost_ns
-        temperature_from_ns = now_ns - self._temperature_lost_ns
         values = self._values
         values[0] = now_ns
-        values[1] = _known(inside_mc, temperature_from_ns)
+        values[1] = _known(inside_mc, now_ns - self._temperature_lost_ns)
         at = VALUES_BEFORE_OUTLETS
-        for unit in units:
+        for unit, slow_reads, fresh_until_ns in zip(units, self._slow_reads, self._fresh_until_ns, strict=True):
             inputs = unit.inputs
-            peak_ma, unit.unrecorded_peak_ma = unit.unrecorded_peak_ma, None
-            values[at] = UNKNOWN if peak_ma is None else peak_ma
-            values[at + 1] = _known(inputs.current_ma, slow_from_ns)
-            values[at + 2] = _known(inputs.voltage_mv, slow_from_ns)
-            values[at + 3] = _known(inputs.power_mw, slow_from_ns)
-            values[at + 4] = _known(inputs.temperature_mc, temperature_from_ns)
-            values[at + 5] = (
-                (CLOSED if inputs.closed else 0)
-                | (SESSION if unit.charge is not None else 0)
-                | (FAULT_PRESENT if unit.fault is not None else 0)
-            )
+            values[at] = unit.unrecorded_peak_ma
+            unit.unrecorded_peak_ma = UNKNOWN
+            if inputs.slow_reads != slow_reads or now_ns > fresh_until_ns:
+                self._note_slow(at, inputs, now_ns)
+            flags = CLOSED if inputs.closed else 0
+            if unit.charge is not None:
+                flags |= SESSION
+            if unit.fault is not None:
+                flags |= FAULT_PRESENT
+            values[at + 5] = flags
             at += VALUES_PER_OUTLET
         self._ring.append(values)
         if self._marked and now_ns >= self._marked[0][-1].at_ns + AFTER_NS:
             self._keep(self._marked.pop(0))
+
+    def _note_slow(self, at: int, inputs: OutletInputs, now_ns: int) -> None:
+        """Put the slow values of one outlet into the row; they stay until the next reading, or until one is too old."""
+        slow_from_ns, temperature_from_ns = now_ns - self._slow_lost_ns, now_ns - self._temperature_lost_ns
+        ages = [
+            (inputs.current_ma, slow_from_ns),
+            (inputs.voltage_mv, slow_from_ns),
+            (inputs.power_mw, slow_from_ns),
+            (inputs.temperature_mc, temperature_from_ns),
+        ]
+        index = (at - VALUES_BEFORE_OUTLETS) // VALUES_PER_OUTLET
+        self._values[at + 1 : at + 5] = [_known(reading, from_ns) for reading, from_ns in ages]
+        left_ns = [reading.at_ns - from_ns for reading, from_ns in ages if reading.at_ns >= from_ns]
+        self._fresh_until_ns[index] = now_ns + min(left_ns, default=self._slow_lost_ns)
+        self._slow_reads[index] = inputs.slow_reads
 
     def trip(self, event: Event) -> None:
         """Mark a trip: the guard opened something by itself. Raises ValueError if the event has no fault."""

@@ -68,6 +68,7 @@ class Scanner:
         self.phase = phase
         self._alert_peak_ma = alert_peak_ma
         self._clock = clock
+        self._now_ns = clock.monotonic_ns
         self._sampled_at_ns = clock.monotonic_ns()  # the voltage
         self.bus_errors = 0
         self._hangs = 0  # in this scan
@@ -90,11 +91,12 @@ class Scanner:
         None is yielded between segments, for work that cannot wait. With `full_scan` all slow values are read too, for
         tests that stride through hours: an alert between segments would be judged with values that are a stride old.
         """
-        sampled = brought_up = False
+        sampled = brought_up = paused = False
         self._hangs, due = 0, self.slow.due()
         for segment in self.segments:
-            if not full_scan:
+            if not (full_scan or paused):
                 yield None
+            paused = False
             if not segment.up:
                 if brought_up or not self._may_bring_up(segment):
                     continue
@@ -102,15 +104,27 @@ class Scanner:
             elif full_scan:
                 for read in self.slow.reads[segment]:  # first: the peak read below is judged together with them
                     self._attempt(segment, read)
-            work = self._read_peaks if segment.up else self._bring_up
-            if not (yield from self._attempt_peaks(segment, work)):
-                if self._hangs > 1:
-                    return  # two transfers that run into the adapter's timeout are enough for one scan
-                continue
+            try:
+                if segment.up:
+                    for input_ in segment.inputs:
+                        if input_.edge_ns is not None:
+                            yield from self._read_after_edge(segment, input_)
+                        elif self._read_peak(segment, input_):
+                            yield input_.index
+                else:
+                    yield from self._bring_up(segment)
+            except (BusError, ChipError) as error:
+                work = self._read_peaks if segment.up else self._bring_up
+                if not (self._may_repeat(segment, error) and (yield from self._attempt_peaks(segment, work))):
+                    if self._hangs > 1:
+                        return  # two transfers that run into the adapter's timeout are enough for one scan
+                    continue
+            segment.failures = 0
+            self._hung_again = False
             if segment.urgent_checks:
                 self._attempt(segment, segment.urgent_checks.pop())
-            due_ns = self._sampled_at_ns + SAMPLE_NS
-            if not segment.sample_still and (not sampled or self._clock.monotonic_ns() >= due_ns):
+            resample = not sampled or self._now_ns() >= self._sampled_at_ns + SAMPLE_NS
+            if resample and not segment.sample_still:
                 sampled = self._attempt(segment, self._sample_voltage, segment)
             if segment in due:
                 if self._watched and not full_scan:
@@ -118,6 +132,7 @@ class Scanner:
                 self._attempt(segment, self.slow.next, segment)
             if not full_scan:
                 yield None
+                paused = not self._watched
                 if self._watched:
                     yield from self.watch()
         # One address a scan, none while an outlet is watched: one transfer, at most the adapter's timeout.
@@ -166,7 +181,7 @@ class Scanner:
                 return
 
     def _read_watched(self, segment: Segment, input_: Input) -> Iterator[int]:
-        yield from self._read_peak(segment, input_)
+        yield from self._read_after_edge(segment, input_)
         yield from self._follow_past_crest(segment, input_)
         if input_.alert_held and not input_.was_over:
             self._release(segment, input_)
@@ -185,7 +200,7 @@ class Scanner:
             past_ns = from_ns - crest_ns
             if not LINGER_FROM_NS <= past_ns < LINGER_TO_NS:
                 return
-            yield from self._read_peak(segment, input_)
+            yield from self._read_after_edge(segment, input_)
 
     def _release(self, segment: Segment, input_: Input) -> bool:
         """Clear the chip's alert now that the current is low again, so that the next one over the level makes an edge.
@@ -206,7 +221,7 @@ class Scanner:
         segment, input_ = self._places[index]
         input_.edge_ns = edge_ns if input_.edge_ns is None else input_.edge_ns
         if segment.up:
-            yield from self._attempt_peaks(segment, self._read_peak, input_)
+            yield from self._attempt_peaks(segment, self._read_after_edge, input_)
         elif not segment.hung:
             segment.retry_at_ns = 0  # the segment is alive
         if input_.edge_ns is not None and segment.alert_peak_ma is None:
@@ -224,7 +239,7 @@ class Scanner:
         if segment.up and (segment, input_) not in self._watched:
             self._attempt(segment, self._release, segment, input_)
 
-    def _contradicted(self, segment: Segment, input_: Input, peak_ma: int, edge_ns: int) -> bool:
+    def _contradicted(self, segment: Segment, input_: Input, edge_ns: int) -> bool:
         """Clear the alert after a valid low peak. If chip or line insist, the peak register stands still.
 
         Return whether they do: a window over the limit is then to be judged.
@@ -233,7 +248,7 @@ class Scanner:
         insists = self._release(segment, input_) or low
         explained = input_.over_to_ns >= edge_ns - EDGE_LATE_NS  # a scan had read that peak already
         lowered = segment.alert_peak_ma is not None  # staff test the line with a lamp
-        if not insists or explained or lowered or peak_ma > CONTRADICTS_SHARE * self._alert_peak_ma:
+        if not insists or explained or lowered or input_.peak_ma > CONTRADICTS_SHARE * self._alert_peak_ma:
             return False
         over_ma, from_ns = self._alert_peak_ma + 1, edge_ns - EDGE_LATE_NS
         halves, crest_ns = self.phase.half_cycles(from_ns, edge_ns), self.phase.crest_ns(edge_ns)
@@ -344,34 +359,39 @@ class Scanner:
 
     def _read_peaks(self, segment: Segment) -> Iterator[int]:
         for input_ in segment.inputs:
-            yield from self._read_peak(segment, input_)
+            yield from self._read_after_edge(segment, input_)
 
-    def _read_peak(self, segment: Segment, input_: Input) -> Iterator[int]:
-        """Read one peak. Yield its outlet to be judged: once, and again if the peak contradicts an alert."""
-        start_ns = self._clock.monotonic_ns()
+    def _read_after_edge(self, segment: Segment, input_: Input) -> Iterator[int]:
+        """Read one peak, perhaps after an alert's edge. Yield its outlet, and again if it contradicts the alert."""
+        edge_ns = input_.edge_ns
+        if not self._read_peak(segment, input_):
+            return
+        yield input_.index
+        if edge_ns is not None and not input_.was_over and self._contradicted(segment, input_, edge_ns):
+            yield input_.index
+
+    def _read_peak(self, segment: Segment, input_: Input) -> bool:
+        """Read one peak. Return whether its outlet has a window to be judged. Raises BusError and ChipError."""
+        start_ns = self._now_ns()
         peak_ma = segment.chip.peak_ma(input_.name)
-        end_ns = self._clock.monotonic_ns()
+        end_ns = self._now_ns()
         inputs = self._outlets[input_.index]
-        if not inputs.closed and peak_ma > ODD_MA:
+        if peak_ma > ODD_MA and not inputs.closed:
             segment.chip.port.confirm()  # a mux that keeps another channel shows another outlet's current
         from_ns, input_.read_from_ns = input_.read_from_ns, start_ns
         if from_ns is None:  # discard: the register covers time before its first reset
             input_.was_over = peak_ma > self._alert_peak_ma
             if input_.was_over:
                 self._watch_input(segment, input_, end_ns)
-            return
-        edge_ns = input_.edge_ns
-        if edge_ns is None and peak_ma <= self._alert_peak_ma:
-            input_.was_over = False
-            inputs.peak_valid_at_ns = end_ns
-            inputs.reset_at_ns = inputs.alert_at_ns = None
-            inputs.window = PeakWindow(peak_ma, from_ns, end_ns, None, None)
-            yield input_.index
-            return
-        self._note_alert(segment, input_, peak_ma, from_ns, end_ns)
-        yield input_.index
-        if edge_ns is not None and not input_.was_over and self._contradicted(segment, input_, peak_ma, edge_ns):
-            yield input_.index
+            return False
+        if peak_ma > self._alert_peak_ma or input_.edge_ns is not None:
+            self._note_alert(segment, input_, peak_ma, from_ns, end_ns)
+            return True
+        input_.was_over = False
+        inputs.peak_valid_at_ns = end_ns
+        inputs.reset_at_ns = inputs.alert_at_ns = None
+        inputs.window = PeakWindow(peak_ma, from_ns, end_ns, None, None)
+        return True
 
     def _note_alert(self, segment: Segment, input_: Input, peak_ma: int, from_ns: int, to_ns: int) -> None:
         """Note the window of a peak over the alert level, or of one after an alert's edge.
@@ -381,6 +401,7 @@ class Scanner:
         inputs, edge_ns = self._outlets[input_.index], input_.edge_ns
         inputs.peak_valid_at_ns = to_ns
         inputs.reset_at_ns = inputs.alert_at_ns = input_.edge_ns = None
+        input_.peak_ma = peak_ma
         before_over, input_.was_over = input_.was_over, peak_ma > self._alert_peak_ma
         crest_ns = None
         if input_.was_over:

@@ -3,8 +3,7 @@
 import errno
 import logging
 from collections.abc import Callable
-
-import msgspec
+from dataclasses import dataclass
 
 from cabinet.clock import MS
 from cabinet.errors import BusError, ChipError
@@ -24,13 +23,15 @@ STILL_SAMPLES = 5  # 3 ms apart; the mains move by 60 V in that time even at the
 MAX_ERROR = 160  # characters of an error kept for display
 
 
-class Input(msgspec.Struct):
+@dataclass(slots=True)
+class Input:
     """One current input of a meter chip and the outlet on it."""
 
     name: str
     index: int  # of the outlet in the guard's list
     read_from_ns: int | None = None  # when the peak register was last cleared; None: not yet
     was_over: bool = False  # its last peak was over the alert level
+    peak_ma: int = 0  # the last one that was, or that came after an alert's edge
     over_to_ns: int = 0  # when a peak over that level was last read
     edge_ns: int | None = None  # when its alert line fell, if no peak was read since
     alert_held: bool = False  # its alert may be latched in the chip: no further edge until it is cleared

@@ -110,7 +110,8 @@ class Switching:
             for number in self._contactor.self_test_failed:
                 self.trip(self._by_number[number], Trip(Fault.RELAY_STUCK_OPEN, number, now_ns, True, {"self_test": 1}))
             self._contactor.restore_power(now_ns)
-        self._step_contactor_break(now_ns)
+        if self._break.active:
+            self._step_contactor_break(now_ns)
         if self._relays.unsent:
             self._fall_back_to_contactor()
         if now_ns >= self._next_check_ns:

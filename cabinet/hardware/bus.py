@@ -7,12 +7,15 @@ A BCM2835-type controller takes one read in a combined transaction, and only as 
 so each register read is a transaction of its own: write of the pointer, repeated START, read.
 """
 
+import ctypes
 import errno
-import fcntl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fcntl import ioctl
+from functools import partial
 from typing import Protocol
 
 from smbus2 import SMBus, i2c_msg
+from smbus2.smbus2 import I2C_RDWR, i2c_rdwr_ioctl_data
 
 from cabinet.errors import BusError, ChipReset, HardwareError
 
@@ -47,7 +50,10 @@ def clock_out(line: OutputLine) -> None:
 
 
 class Bus(Protocol):
-    """The subset of `smbus2.SMBus` in use. Every failure is an OSError with the kernel's errno."""
+    """The subset of `smbus2.SMBus` in use, and `prepare`. Every failure is an OSError with the kernel's errno."""
+
+    def prepare(self, *i2c_msgs: i2c_msg) -> Callable[[], object]:
+        """Return a function that carries these messages in one transaction, as `i2c_rdwr` does, at each call."""
 
     def i2c_rdwr(self, *i2c_msgs: i2c_msg) -> None: ...
     def read_byte(self, i2c_addr: int, /) -> int: ...
@@ -61,19 +67,27 @@ class Bus(Protocol):
     def close(self) -> None: ...
 
 
-def open_kernel_bus(path: str) -> Bus:
+class KernelBus(SMBus):
+    """An I2C adapter of the kernel."""
+
+    def prepare(self, *i2c_msgs: i2c_msg) -> Callable[[], object]:
+        """Return the system call for these messages: the loop repeats the same few for years."""
+        return partial(ioctl, self.fd, I2C_RDWR, i2c_rdwr_ioctl_data.create(*i2c_msgs))  # type: ignore[arg-type]
+
+
+def open_kernel_bus(path: str) -> KernelBus:
     """Open the kernel's bus at `path` (such as /dev/i2c-1) and set its time-out to 10 ms.
 
     Raises HardwareError if the bus does not exist or may not be opened. Nothing is sent on the wire.
     """
     try:
-        bus = SMBus(path)
+        bus = KernelBus(path)
     except OSError as error:
         raise HardwareError(f"I2C bus {path}: {error.strerror}; is it enabled, and may this user open it?") from error
     assert bus.fd is not None  # it is open
     try:
-        fcntl.ioctl(bus.fd, _I2C_TIMEOUT, _TIMEOUT_10MS)
-        fcntl.ioctl(bus.fd, _I2C_RETRIES, 0)
+        ioctl(bus.fd, _I2C_TIMEOUT, _TIMEOUT_10MS)
+        ioctl(bus.fd, _I2C_RETRIES, 0)
     except OSError as error:
         bus.close()
         raise HardwareError(f"I2C bus {path}: time-out cannot be set: {error.strerror}") from error
@@ -91,7 +105,9 @@ class Muxes:
     def __init__(self, bus: Bus, addresses: Sequence[int]) -> None:
         self._bus = bus
         self._control: dict[int, int | None] = dict.fromkeys(addresses)  # None: unknown
-        self._selected = _NOTHING_SELECTED
+        self._others = {mux: [other for other in addresses if other != mux] for mux in addresses}
+        self._writes: dict[tuple[int, int], Callable[[], object]] = {}  # by mux and control
+        self.selected = _NOTHING_SELECTED  # the mux and channel known to be joined with the bus, and nothing else
         self._joined: tuple[int, int] | None = None  # last known; unlike the selection it is kept after errors
 
     @property
@@ -108,19 +124,22 @@ class Muxes:
         If another mux is open, or may be, it is closed first: two meters have the same address. Raises BusError, and
         then nothing counts as selected.
         """
-        wanted = (mux, channel)
-        if self._selected == wanted:
-            return
-        self._selected = _NOTHING_SELECTED
-        for other, control in self._control.items():
-            if other != mux and control != MUX_ALL_CLOSED:
+        if self.selected != (mux, channel):
+            self.join((mux, channel))
+
+    def join(self, wanted: tuple[int, int]) -> None:
+        """Join that mux's channel as `select` does; for a caller who has checked that it is not selected."""
+        mux, channel = wanted
+        self.selected = _NOTHING_SELECTED
+        for other in self._others[mux]:
+            if self._control[other] != MUX_ALL_CLOSED:
                 self._close(other)
         self._write(mux, 1 << channel)
-        self._selected = self._joined = wanted
+        self.selected = self._joined = wanted
 
     def deselect_all(self) -> None:
         """Close every mux. Attempts all, even if some fail; raises the first BusError."""
-        self._selected = _NOTHING_SELECTED
+        self.selected = _NOTHING_SELECTED
         first: BusError | None = None
         for mux in self._control:
             try:
@@ -148,12 +167,12 @@ class Muxes:
 
     def forget(self) -> None:
         """Mark every mux as unknown: the next `select` writes again, and closes the others first."""
-        self._selected = _NOTHING_SELECTED
+        self.selected = _NOTHING_SELECTED
         self._control = dict.fromkeys(self._control)
 
     def was_reset(self) -> None:
         """Note a pulse on the muxes' RESET line: all are closed (SCPS207F p. 7), without any transfer."""
-        self._selected = _NOTHING_SELECTED
+        self.selected = _NOTHING_SELECTED
         self._joined = None
         self._control = dict.fromkeys(self._control, MUX_ALL_CLOSED)
 
@@ -175,9 +194,12 @@ class Muxes:
                 return
 
     def _write(self, mux: int, control: int) -> None:
+        write = self._writes.get((mux, control))
+        if write is None:
+            write = self._writes[mux, control] = self._bus.prepare(i2c_msg.write(mux, (control,)))
         self._control[mux] = None
         try:
-            self._bus.write_byte(mux, control)
+            write()
         except OSError as error:
             raise BusError(MUX, mux, None, error.errno or errno.EIO) from error
         self._control[mux] = control
@@ -208,7 +230,7 @@ class ChipPort:
         self.address = address
         self.mux, self.channel = mux, channel
         self._bus = bus
-        self._reads: dict[tuple[bytes, int], tuple[i2c_msg, i2c_msg]] = {}
+        self._reads: dict[tuple[bytes, int], PreparedRead] = {}
 
     def __str__(self) -> str:
         """Return the location as text for people: `0x38 behind 0x70 channel 2`."""
@@ -221,23 +243,18 @@ class ChipPort:
         try:
             self._bus.i2c_rdwr(i2c_msg.write(self.address, payload))
         except OSError as error:
-            raise self._failed(error, register) from error
+            raise self.failed(error, register) from error
 
     def write_read(self, prefix: bytes, count: int, register: int | None = None) -> bytes:
-        """Send `prefix`, and after a repeated START read `count` bytes. Raises BusError.
+        """Send `prefix`, and after a repeated START read `count` bytes. Raises BusError."""
+        return self.prepared(prefix, count, register).read()
 
-        The messages of a prefix are built once and reused: a scan repeats the same few reads for years.
-        """
-        messages = self._reads.get((prefix, count))
-        if messages is None:
-            messages = (i2c_msg.write(self.address, prefix), i2c_msg.read(self.address, count))
-            self._reads[prefix, count] = messages
-        self._select()
-        try:
-            self._bus.i2c_rdwr(*messages)
-        except OSError as error:
-            raise self._failed(error, register) from error
-        return bytes(messages[1])
+    def prepared(self, prefix: bytes, count: int, register: int | None = None) -> "PreparedRead":
+        """Return such a read, built once and reused: a scan repeats the same few reads for years."""
+        read = self._reads.get((prefix, count))
+        if read is None:
+            read = self._reads[prefix, count] = PreparedRead(self, self._bus, prefix, count, register)
+        return read
 
     def confirm(self) -> None:
         """Check that the mux joins this chip's channel and no other. Raises BusError, ChipReset."""
@@ -247,15 +264,45 @@ class ChipPort:
 
     def last_read(self, prefix: bytes, count: int) -> bytes | None:
         """Return the result of the last such `write_read`, without a transfer; None if there was none."""
-        messages = self._reads.get((prefix, count))
-        return None if messages is None else bytes(messages[1])
+        read = self._reads.get((prefix, count))
+        return None if read is None else read.answer.raw
+
+    @property
+    def place(self) -> tuple[Muxes, int, int] | None:
+        """The muxes, the mux and the channel that the chip is behind."""
+        return self._place
 
     def _select(self) -> None:
         if self._place is not None:
             muxes, mux, channel = self._place
             muxes.select(mux, channel)
 
-    def _failed(self, error: OSError, register: int | None) -> BusError:
+    def failed(self, error: OSError, register: int | None) -> BusError:
+        """Mark the muxes as unknown; return the error with the chip's coordinates."""
         if self._place is not None:
             self._place[0].forget()
         return BusError(self.chip_name, self.address, register, error.errno or errno.EIO)
+
+
+class PreparedRead:
+    """One read of a register, with its messages and its buffer."""
+
+    def __init__(self, port: ChipPort, bus: Bus, prefix: bytes, count: int, register: int | None) -> None:
+        """Take the chip's port; `register` is only for the error."""
+        self._messages = i2c_msg.write(port.address, prefix), i2c_msg.read(port.address, count)
+        self.answer = ctypes.cast(self._messages[1].buf, ctypes.POINTER(ctypes.c_char * count)).contents
+        self._carry = bus.prepare(*self._messages)
+        self._port, self._register = port, register
+        self._muxes: Muxes | None = None if port.place is None else port.place[0]
+        self._wanted = _NOTHING_SELECTED if port.place is None else port.place[1:]
+
+    def read(self) -> bytes:
+        """Make the read; return the bytes. Raises BusError."""
+        muxes = self._muxes
+        if muxes is not None and muxes.selected != self._wanted:
+            muxes.join(self._wanted)
+        try:
+            self._carry()
+        except OSError as error:
+            raise self._port.failed(error, self._register) from error
+        return self.answer.raw

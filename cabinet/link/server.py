@@ -139,6 +139,8 @@ class LinkServer:
 
     def serve(self, ready: list[int]) -> None:
         """Accept, and take a frame in turn from each descriptor that has one, up to the limit of a turn."""
+        if not ready:
+            return
         if self._listener.fileno() in ready:
             self._accept()
         talking = [self._clients[descriptor] for descriptor in ready if descriptor in self._clients]
@@ -162,6 +164,8 @@ class LinkServer:
 
     def push_events(self) -> None:
         """Send services the events that they have not got yet, as far as their queues have room."""
+        if not self._events.kept:
+            return
         for client in list(self._clients.values()):
             if client.role is not Role.SERVICE:
                 continue

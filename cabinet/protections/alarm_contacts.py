@@ -11,6 +11,7 @@ class AlarmContact(CabinetProtection):
     """An alarm contact that is open, or has a cut wire, for at least `least_ns`. A subclass reads it in `present`."""
 
     latched = True
+    each_tick = True
     least_ns: ClassVar[int]
     _since_ns: int | None = None
 

@@ -12,6 +12,7 @@ class ContactorWelded(CabinetProtection):
     fault = Fault.CONTACTOR_WELDED
     latched = True
     siren = True
+    each_tick = True
 
     def __init__(self, config: Configuration) -> None:
         super().__init__(config)

@@ -8,7 +8,7 @@ live register has.
 from typing import Protocol
 
 from cabinet.model import Quality
-from cabinet.protections.inputs import OutletInputs
+from cabinet.protections.inputs import OutletInputs, PeakWindow
 from cabinet.sections import NS
 
 LASTING_NS = 2 * NS  # a load change shows in one register before the other (RMS settles in 0.2 s), for less than this
@@ -50,37 +50,54 @@ class Persistence:
         self._since_ns, self._reads = None, 0
 
 
-class StillPeaks:
-    """Identical peaks for `still_ns`: each live window has another part of the wave, or other noise.
+class Peaks:
+    """The peaks of one outlet: the highest of the last second, and whether they are identical.
 
-    A meter without noise may show 0 forever if no current flows, so 0 counts only under load.
+    Each live window has another part of the wave, or other noise, so identical peaks for `still_ns` are those of a
+    frozen register. A meter without noise may show 0 forever if no current flows, so 0 counts only under load.
     """
 
-    _peak_ma: int | None
-    _since_ns: int
-    _windows: int
+    _peak_ma: int  # -1: none yet
+    _highest_ma: int  # of the present span
+    _before_ma: int  # of the one before
+    _span_end_ns: int
 
     def __init__(self, still_ns: int) -> None:
         self._still_ns = still_ns
         self.clear()
 
-    def step(self, inputs: OutletInputs) -> TripValues | None:
-        """Check one window; must be called with each."""
-        assert inputs.window is not None
-        peak_ma = inputs.window.peak_ma
-        if peak_ma != self._peak_ma:
-            self._peak_ma, self._since_ns, self._windows = peak_ma, inputs.at_ns, 0
-            return None
+    def note(self, window: PeakWindow, inputs: OutletInputs) -> TripValues | None:
+        """Note the peak of one window; must be called with each. Return the numbers of peaks that stand still."""
+        peak_ma = window.peak_ma
+        if window.to_ns >= self._span_end_ns:
+            self._before_ma, self._highest_ma = self._highest_ma, peak_ma
+            self._span_end_ns = window.to_ns + PEAK_SPAN_NS
+        elif peak_ma > self._highest_ma:
+            self._highest_ma = peak_ma
+        if peak_ma == self._peak_ma:
+            return self._still(inputs)
+        self._peak_ma, self._windows = peak_ma, 0
+        self._since_ns = inputs.at_ns
+        return None
+
+    def _still(self, inputs: OutletInputs) -> TripValues | None:
         self._windows += 1
         if self._windows < STILL_WINDOWS or inputs.at_ns - self._since_ns < self._still_ns:
             return None
-        if not peak_ma and not (inputs.closed and loaded(inputs)):
+        if not self._peak_ma and not (inputs.closed and loaded(inputs)):
             return None
         still_ms = (inputs.at_ns - self._since_ns) // 1_000_000
-        return {"still_ms": still_ms, "peak_ma": peak_ma, "power_mw": inputs.power_mw.value or 0}
+        return {"still_ms": still_ms, "peak_ma": self._peak_ma, "power_mw": inputs.power_mw.value or 0}
+
+    @property
+    def highest_ma(self) -> int | None:
+        """The highest peak of the last 0.6 to 1.2 s; None if the peaks do not cover that time yet."""
+        return None if self._before_ma < 0 else max(self._before_ma, self._highest_ma)
 
     def clear(self) -> None:
-        self._peak_ma, self._since_ns, self._windows = None, 0, 0
+        self._peak_ma = self._highest_ma = self._before_ma = -1
+        self._since_ns = self._windows = 0
+        self._span_end_ns = PEAK_SPAN_NS
 
 
 class StillReads:
@@ -112,32 +129,18 @@ class StillReads:
 class PeakBelowCurrent:
     """Highest peak of the last second below the RMS: impossible, as no wave has a crest below its mean."""
 
-    _before_ma: int | None
-    _highest_ma: int | None
-    _since_ns: int
-    _read_ns: int
-
-    def __init__(self) -> None:
+    def __init__(self, peaks: Peaks) -> None:
+        self._peaks = peaks
         self._lasting = Persistence()
-        self.clear()
-
-    def note(self, inputs: OutletInputs) -> None:
-        """Note the peak of one window; must be called with each."""
-        assert inputs.window is not None
-        peak_ma, at_ns = inputs.window.peak_ma, inputs.window.to_ns
-        if at_ns - self._since_ns >= PEAK_SPAN_NS:
-            self._before_ma, self._highest_ma, self._since_ns = self._highest_ma, peak_ma, at_ns
-        elif self._highest_ma is None or peak_ma > self._highest_ma:
-            self._highest_ma = peak_ma
+        self._read_ns = 0
 
     def step(self, inputs: OutletInputs) -> TripValues | None:
-        current = inputs.current_ma
-        if current.at_ns == self._read_ns or self._before_ma is None or self._highest_ma is None:
+        current, highest_ma = inputs.current_ma, self._peaks.highest_ma
+        if current.at_ns == self._read_ns or highest_ma is None:
             return None
         self._read_ns = current.at_ns
         if current.quality is not Quality.OK or current.value is None:
             return None
-        highest_ma = max(self._before_ma, self._highest_ma)
         below = current.value >= MIN_RMS_MA and highest_ma < MIN_CREST * current.value
         if not self._lasting.persists(below, current.at_ns):
             return None
@@ -145,8 +148,7 @@ class PeakBelowCurrent:
 
     def clear(self) -> None:
         self._lasting.clear()
-        self._before_ma = self._highest_ma = None
-        self._since_ns = self._read_ns = 0
+        self._read_ns = 0
 
 
 class PowerAboveVoltAmperes:
@@ -234,18 +236,16 @@ class Evidence(Protocol):
 
 
 class PlausibleReadings:
-    """All checks of one outlet: `note_peak` and `still_peaks` take each peak, `slow` takes each of the other readings.
+    """All checks of one outlet: `note_peak` takes each peak, `slow` takes each of the other readings.
 
-    The first two are called every tick, so they are bound methods that lead directly to the comparison.
+    The first is called every tick, so it is a bound method that leads directly to the comparison.
     """
 
     def __init__(self, still_ns: int, gap_ns: int) -> None:
-        self._still_peaks = StillPeaks(still_ns)
-        self._peak_below = PeakBelowCurrent()
-        self.note_peak = self._peak_below.note
-        self.still_peaks = self._still_peaks.step
+        self._peaks = Peaks(still_ns)
+        self.note_peak = self._peaks.note
         self._of_reads: tuple[Evidence, ...] = (
-            self._peak_below,
+            PeakBelowCurrent(self._peaks),
             PowerAboveVoltAmperes(),
             EnergyUnlikePower(gap_ns),
             *(StillReads(register, still_ns) for register in ("current_ma", "power_mw", "voltage_mv")),
@@ -259,7 +259,7 @@ class PlausibleReadings:
         return found
 
     def clear(self) -> None:
-        self._still_peaks.clear()
+        self._peaks.clear()
         for each in self._of_reads:
             each.clear()
 

@@ -21,6 +21,7 @@ class GuardLate(OutletProtection):
     whole_cabinet = True
     section = GuardLateSection
     each_tick = True
+    only_unusual = True
     resumes = True
     after_ns: int
 

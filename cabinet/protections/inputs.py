@@ -1,6 +1,7 @@
 """Inputs and interfaces of the protections. Values only."""
 
 import abc
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import msgspec
@@ -28,7 +29,9 @@ class PeakWindow(msgspec.Struct, frozen=True, gc=False):
     at_least: bool = False
 
 
-class OutletInputs(msgspec.Struct):
+# Inputs are dataclasses, because an attribute of one is set in a quarter of the time that a msgspec struct takes.
+@dataclass(slots=True)
+class OutletInputs:
     """Inputs of one outlet at a tick. `window` is None unless a peak was read since the last step."""
 
     outlet: int
@@ -49,7 +52,7 @@ class OutletInputs(msgspec.Struct):
     voltage_unmoved: int = 0
     energy_uj: int = 0  # total read from the energy register since the guard's start
     energy_at_ns: int = 0
-    late_ns: int = 0  # time, beyond a period, without supervision
+    late_ns: int = 0  # time, beyond a period, without supervision; 0 if it is too short to matter
     crosstalk_ma: int = 0  # peak that the load on the chip's other input may show here
     still_thermometer: dict[str, int] | None = None  # evidence that its thermometer is frozen
     thermometer_reset_at_ns: int | None = None  # found with altered settings then, and without a measurement since
@@ -58,6 +61,13 @@ class OutletInputs(msgspec.Struct):
     found_open_at_ns: int | None = None  # commanded closed, and found open since then
     commanded_open_at_ns: int | None = None  # of the relay itself; set for windows over a short's limit
     alert_at_ns: int | None = None  # its chip reported a current over the alert level, and no valid low peak followed
+
+    @property
+    def unusual(self) -> bool:
+        """Whether the guard was late, a chip has lost its settings, or the relay was found open."""
+        if self.late_ns or self.found_open_at_ns is not None:
+            return True
+        return self.reset_at_ns is not None or self.thermometer_reset_at_ns is not None
 
 
 class OutletLoad(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +86,8 @@ def measured_sum(loads: list[OutletLoad]) -> tuple[int, bool]:
     return sum(known_mw), len(known_mw) == len(powers_mw)
 
 
-class CabinetInputs(msgspec.Struct):
+@dataclass(slots=True)
+class CabinetInputs:
     """Inputs of the cabinet as a whole at a tick. An alarm is None if no such contact is fitted."""
 
     at_ns: int = 0
@@ -87,7 +98,7 @@ class CabinetInputs(msgspec.Struct):
     residual_test_failed: bool = False
     inside_mc: Reading = ABSENT
     feed_mw: Reading = ABSENT  # of the cabinet's own meter
-    loads: list[OutletLoad] = []
+    loads: list[OutletLoad] = field(default_factory=list)
     contactor_open_at_ns: int | None = None  # when it was commanded open; None: it is closed, or none is fitted
     highest_window: PeakWindow | None = None  # highest peak of any outlet read in this tick
     highest_current_ma: Reading = ABSENT  # highest RMS of any outlet with a live register
@@ -124,6 +135,8 @@ class OutletProtection(Protection):
     """A protection of one outlet; each outlet has its own. The methods beside `step` are for those with a state."""
 
     each_tick: ClassVar[bool] = False  # judges peaks or ages; the others are stepped with each new slow reading
+    only_unusual: ClassVar[bool] = False  # its `step` does nothing unless `OutletInputs.unusual`
+    open_only: ClassVar[bool] = False  # its `step` does nothing for a closed outlet
     whole_cabinet: ClassVar[bool] = False  # opens every outlet
     forgets_on_closing: ClassVar[bool] = False  # readings from before the relay closed do not count
 
@@ -135,6 +148,10 @@ class OutletProtection(Protection):
     @abc.abstractmethod
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
         """Take the inputs of one tick; return the numbers that trip the protection, or None."""
+
+    def step_slow(self, inputs: OutletInputs) -> dict[str, int] | None:
+        """Do the same for the slow readings, if `each_tick` is set: with each new one, and 10 times a second."""
+        return None
 
     def present(self, inputs: OutletInputs) -> bool:
         """Return whether the cause is still there (a fault that clears by itself may go once it is not)."""
@@ -148,6 +165,9 @@ class CabinetProtection(Protection):
     """A protection of the cabinet as a whole."""
 
     siren: ClassVar[bool] = False  # people must leave
+    each_tick: ClassVar[bool] = (
+        False  # judges contacts or peaks; the others are stepped with the loads, 10 times a second
+    )
 
     @abc.abstractmethod
     def step(self, inputs: CabinetInputs) -> dict[str, int] | None:

@@ -20,6 +20,7 @@ class RelayStuckOpen(OutletProtection):
     section = RelayStuckOpenSection
     latched = True
     each_tick = True
+    only_unusual = True
     after_ns: int
 
     def __init__(self, config: Configuration, outlet: Any) -> None:

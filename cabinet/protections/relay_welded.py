@@ -100,6 +100,7 @@ class RelayWelded(OutletProtection):
     section = RelayWeldedSection
     latched = True
     each_tick = True
+    open_only = True
     whole_cabinet = True
     hides_current = True
     forgets_on_closing = True
@@ -114,15 +115,8 @@ class RelayWelded(OutletProtection):
         self._parted_ns = nanoseconds(config.hardware.relay_release_s) + self.half_cycle_ns
         self._hits = UnexpectedPeaks(self._short_peak_ma)
         self._means = UnexpectedRms(self.current_ma)
-        self._slow_read = -1
 
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
-        if inputs.slow_reads != self._slow_read:
-            self._slow_read = inputs.slow_reads
-            if not inputs.closed and self._means.add(
-                inputs.current_ma, inputs.current_unmoved, inputs.switched_at_ns, inputs.crosstalk_ma
-            ):
-                return {"current_ma": self._means.current_ma, "limit_ma": self.current_ma}
         window = inputs.window
         if window is None or inputs.closed:
             return None
@@ -137,6 +131,13 @@ class RelayWelded(OutletProtection):
         if not self.present(inputs):
             return None
         return {"peak_ma": window.peak_ma, "limit_ma": limit_ma}
+
+    def step_slow(self, inputs: OutletInputs) -> dict[str, int] | None:
+        if inputs.closed or not self._means.add(
+            inputs.current_ma, inputs.current_unmoved, inputs.switched_at_ns, inputs.crosstalk_ma
+        ):
+            return None
+        return {"current_ma": self._means.current_ma, "limit_ma": self.current_ma}
 
     def _short_through_it(self, inputs: OutletInputs, window: PeakWindow) -> dict[str, int] | None:
         """Return the numbers of a short through the open relay: one window suffices, as no disturbance is that large.

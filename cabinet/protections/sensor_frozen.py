@@ -41,18 +41,14 @@ class SensorFrozen(OutletProtection):
         super().__init__(config, outlet)
         slow_lost_ns = nanoseconds(config.protections.sensor_lost.slow_after_s)
         self._readings = PlausibleReadings(self.after_ns, slow_lost_ns)
-        self._slow_read = -1
+        self._note_peak = self._readings.note_peak
 
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
-        why = None
-        if inputs.window is not None:
-            self._readings.note_peak(inputs)
-            why = self._readings.still_peaks(inputs)
-        if inputs.slow_reads == self._slow_read:
-            return why
-        self._slow_read = inputs.slow_reads
-        found = self._readings.slow(inputs)
-        return why or found or inputs.still_thermometer
+        window = inputs.window
+        return None if window is None else self._note_peak(window, inputs)
+
+    def step_slow(self, inputs: OutletInputs) -> dict[str, int] | None:
+        return self._readings.slow(inputs) or inputs.still_thermometer
 
     def reset(self) -> None:
         self._readings.clear()

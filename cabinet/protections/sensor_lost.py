@@ -39,13 +39,28 @@ class SensorLost(OutletProtection):
         super().__init__(config, outlet)
         self._thermometer_fitted = outlet.thermometer is not None
         self._missing_at_ns: int | None = None
+        self._slow_read = -1
+        self._slow_until_ns = 0  # until then no slow value is too old
 
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        at_ns = inputs.at_ns
+        if inputs.slow_reads != self._slow_read:
+            self._slow_read, self._slow_until_ns = inputs.slow_reads, self._oldest_until_ns(inputs)
+        if at_ns - inputs.peak_valid_at_ns <= self.peak_after_ns and at_ns <= self._slow_until_ns:
+            return None
         missing = self._missing(inputs)
         if missing is None:
             return None
         self._missing_at_ns = inputs.at_ns
         return missing if inputs.closed else None
+
+    def _oldest_until_ns(self, inputs: OutletInputs) -> int:
+        """Return when the first of the slow values will be too old, unless another one is read."""
+        oldest_ns = min(inputs.current_ma.at_ns, inputs.power_mw.at_ns, inputs.voltage_mv.at_ns)
+        until_ns = oldest_ns + self.slow_after_ns
+        if self._thermometer_fitted:
+            until_ns = min(until_ns, inputs.temperature_mc.at_ns + self.temperature_after_ns)
+        return until_ns
 
     def _missing(self, inputs: OutletInputs) -> dict[str, int] | None:
         if (age_ns := inputs.at_ns - inputs.peak_valid_at_ns) > self.peak_after_ns:

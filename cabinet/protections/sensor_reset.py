@@ -23,6 +23,7 @@ class SensorReset(OutletProtection):
     latched = False
     section = SensorResetSection
     each_tick = True
+    only_unusual = True
     resumes = True
     after_ns: int
 

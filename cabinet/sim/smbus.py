@@ -2,7 +2,7 @@
 
 import abc
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from smbus2 import i2c_msg
 
@@ -32,16 +32,24 @@ class SmbusCalls(abc.ABC):
 
     def i2c_rdwr(self, *i2c_msgs: i2c_msg) -> None:
         """Run a combined transaction; the bytes read are stored in the read messages."""
-        messages: list[Message] = [
+        self.prepare(*i2c_msgs)()
+
+    def prepare(self, *i2c_msgs: i2c_msg) -> Callable[[], None]:
+        """Return a function that runs a combined transaction with these messages, as they are now, at each call."""
+        messages: tuple[Message, ...] = tuple(
             (msg.addr, None, msg.len) if msg.flags & 1 else (msg.addr, ctypes.string_at(msg.buf, msg.len), 0)
             for msg in i2c_msgs
-        ]
-        data = self.transfer(messages)
-        start = 0
-        for msg in i2c_msgs:
-            if msg.flags & 1:
-                ctypes.memmove(msg.buf, data[start : start + msg.len], msg.len)
-                start += msg.len
+        )
+        reads = [(msg.buf, msg.len) for msg in i2c_msgs if msg.flags & 1]
+
+        def carry() -> None:
+            data = self.transfer(messages)
+            start = 0
+            for buffer, count in reads:
+                ctypes.memmove(buffer, data[start : start + count], count)
+                start += count
+
+        return carry
 
     def write_quick(self, i2c_addr: int, force: bool | None = None) -> None:
         self.transfer(((i2c_addr, b"", 0),))

@@ -39,15 +39,15 @@ def test_every_outlet_is_on_one_input_and_its_registers_are_shown_unscaled(sim):
 
 
 def test_failed_transfers_are_counted_by_kind_at_their_segment_only(sim):
-    real = sim.guard._scanner.segments[1].chip.port._bus.i2c_rdwr
+    real = sim.guard._scanner.segments[1].chip.port._bus.transfer
     failing = sim.guard._scanner.segments[1].chip
 
-    def nack(*messages):
-        if sim.guard._scanner._muxes._selected == (failing.port.mux, failing.port.channel):
+    def nack(messages):
+        if sim.guard._scanner._muxes.selected == (failing.port.mux, failing.port.channel):
             raise OSError(errno.EREMOTEIO, "no acknowledge")
-        real(*messages)
+        return real(messages)
 
-    failing.port._bus.i2c_rdwr = nack
+    failing.port._bus.transfer = nack
     sim.run(30 * MS)
     bad = sim.guard.bus_view().segments[1]
     assert set(bad.errors) == {"EREMOTEIO"}
