@@ -1,6 +1,7 @@
 """The table of protections: its order, its limits, and which fault it names."""
 
 import inspect
+import random
 import sys
 
 import pytest
@@ -15,12 +16,12 @@ from cabinet_testing.protection_harness import MS, OutletHarness
 
 FACTS = {
     "short_circuit": "latched each_tick forgets_on_closing",
-    "relay_welded": "latched hides_current each_tick whole_cabinet forgets_on_closing",
-    "guard_late": "resumes each_tick whole_cabinet",
-    "sensor_reset": "resumes each_tick",
+    "relay_welded": "latched hides_current each_tick open_only whole_cabinet forgets_on_closing",
+    "guard_late": "resumes each_tick only_unusual whole_cabinet",
+    "sensor_reset": "resumes each_tick only_unusual",
     "sensor_lost": "resumes each_tick",
     "sensor_frozen": "latched each_tick forgets_on_closing",
-    "relay_stuck_open": "latched each_tick",
+    "relay_stuck_open": "latched each_tick only_unusual",
     "overcurrent": "latched",
     "outlet_hot": "latched",
     "thermal_runaway": "latched forgets_on_closing",
@@ -28,15 +29,18 @@ FACTS = {
     "overvoltage": "suspends resumes",
     "undervoltage": "suspends resumes",
     "reclose_storm": "latched",
-    "contactor_welded": "latched siren",
-    "smoke": "latched siren",
-    "residual_current": "latched",
-    "water": "latched siren",
+    "contactor_welded": "latched each_tick siren",
+    "smoke": "latched each_tick siren",
+    "residual_current": "latched each_tick",
+    "water": "latched each_tick siren",
     "cabinet_hot": "latched siren",
     "sensor_disagrees": "latched hides_current",
     "feed_overload": "",
 }
-NAMES = ["latched", "suspends", "resumes", "hides_current", "each_tick", "whole_cabinet", "forgets_on_closing", "siren"]
+NAMES = [
+    "latched", "suspends", "resumes", "hides_current", "each_tick", "only_unusual", "open_only", "whole_cabinet",
+    "forgets_on_closing", "siren",
+]  # fmt: skip
 
 
 def test_facts_of_each_protection_are_those_of_the_safety_case():
@@ -92,3 +96,31 @@ def test_where_several_trip_the_first_of_the_table_names_the_fault():
     harness.inputs.late_ns = 51 * MS
     harness.values["temperature_mc"] = 90_000
     assert harness.step(peak_ma=160_000).fault is Fault.SHORT_CIRCUIT
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_protections_that_are_not_stepped_would_not_have_tripped(seed):
+    """`open_only` and `only_unusual` save work; a fact that is not true of a protection would hide a fault."""
+    chance = random.Random(seed)
+    usual, whole = OutletHarness(), OutletHarness()
+    whole.safety._usual_open = whole.safety._usual_closed = whole.safety._each_tick
+    trips = 0
+    for _ in range(4000):
+        changes = {}
+        if chance.random() < 0.02:
+            changes["closed"] = chance.random() < 0.7
+            changes["switched_at_ns"] = usual.inputs.at_ns
+        for name, share in (("reset_at_ns", 0.02), ("thermometer_reset_at_ns", 0.02), ("found_open_at_ns", 0.02)):
+            if chance.random() < share:
+                changes[name] = chance.choice((None, usual.inputs.at_ns))
+        changes["late_ns"] = chance.choice((0, 0, 0, 0, 60 * MS)) if chance.random() < 0.05 else 0
+        peak_ma = chance.choice((-1, -1, -1, 0, 200, 40_000, None))
+        past_ns = chance.choice((3, 3, 3, 3, 150)) * MS
+        found = []
+        for harness in (usual, whole):
+            for name, value in changes.items():
+                setattr(harness.inputs, name, value)
+            found.append(harness.step(past_ns, peak_ma))
+        assert found[0] == found[1]
+        trips += found[0] is not None
+    assert trips > 50
