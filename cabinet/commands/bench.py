@@ -10,7 +10,7 @@ from cabinet.clock import MS
 from cabinet.commands.hardware import openers
 from cabinet.commands.measure import Measurement, measure
 from cabinet.commands.options import add_config
-from cabinet.config import Config, load
+from cabinet.config import Config
 from cabinet.errors import CabinetError
 from cabinet.sections import nanoseconds
 from cabinet.system import run_folder
@@ -19,6 +19,7 @@ from cabinet.system.computers import (
     MAX_PERIOD_NS,
     MAX_POLLED_TURN_NS,
     MAX_TRANSFER_US,
+    load_here,
     period_problems,
     this_computer,
 )
@@ -55,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    config = load(args.config)
+    config = load_here(args.config)
     refuse_beside_a_guard(config)
     logging.disable(logging.ERROR)  # the guard's reports about mains that are off
     try:

@@ -9,7 +9,7 @@ from cabinet.config import Config, load
 from cabinet.config.equivalents import equivalents
 from cabinet.config.reference import example, reference
 from cabinet.errors import ConfigErrors
-from cabinet.system.computers import period_problems, this_computer
+from cabinet.system.computers import load_here, period_problems, this_computer
 from cabinet.texts.number_format import yuan
 
 
@@ -17,8 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Exit status 0: the file is good. 1: it is not, and every mistake is one line with the path of its key.\n"
         "Of a good file it says on standard error what each limit means in the unit of the others.\n"
-        "On a Raspberry Pi 4 or 5 the scan period must be one that this computer holds with these outlets; a slower\n"
-        "one needs an alert line at every outlet. Any other computer is not judged: cabinet bench measures it.\n\n"
+        "On a Raspberry Pi 4 or 5 a scan period in the file must be one that this computer holds with these outlets;\n"
+        "without one, the guard takes the shortest. A slower computer needs an alert line at every outlet. Any other\n"
+        "computer is not judged: cabinet bench measures it.\n\n"
         "examples:\n  cabinet check /etc/cabinet/cabinet.toml\n  cabinet check --example"
     )
     parser.add_argument(
@@ -36,7 +37,7 @@ def main(args: argparse.Namespace) -> int:
     elif args.example:
         print(example(), end="")
     else:
-        config = load(args.file)
+        config = load(args.file) if args.any_computer else load_here(args.file)
         computer = None if args.any_computer or config.simulated else this_computer()
         if computer is not None and (problems := period_problems(config, computer)):
             raise ConfigErrors(str(args.file), problems)

@@ -8,9 +8,9 @@ from cabinet import plain_text
 from cabinet.clock import MS, SystemClock
 from cabinet.commands.hardware import openers
 from cabinet.commands.options import add_config
-from cabinet.config import load
 from cabinet.errors import CabinetError
 from cabinet.guard.keeper import Keeper
+from cabinet.system.computers import load_here
 
 DEMO_SCAN_S = 0.005  # the longest that the configuration admits
 DEMO_IDLE_NS = 40 * MS  # the heartbeat hardware waits 100 ms; together with a scan no multiple of a half-cycle
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     plain_text.set_up_logging()
-    config = load(args.config)
+    config = load_here(args.config)
     if not args.demo:
         return Keeper(config, *openers(config), SystemClock()).run()
     if not config.simulated:

@@ -191,7 +191,12 @@ class GuardSection(Section, frozen=True):
     """The guard's own loop."""
 
     scan_period_s: Annotated[
-        float, number("a scan of all peaks starts so often; at most a quarter cycle", least=0.001, most=0.005)
+        float,
+        number(
+            "a scan of all peaks starts so often; if it is not given, a Raspberry Pi takes the shortest that it holds",
+            least=0.001,
+            most=0.005,
+        ),
     ] = 0.003
     keeper_timeout_s: Annotated[float, number("guard silent for so long: the keeper opens all", least=0.05, most=1)] = (
         0.2

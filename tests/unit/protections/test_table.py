@@ -106,7 +106,7 @@ def test_protections_that_are_not_stepped_would_not_have_tripped(seed):
     whole.safety._usual_open = whole.safety._usual_closed = whole.safety._each_tick
     trips = 0
     for _ in range(4000):
-        changes = {}
+        changes: dict[str, object] = {}
         if chance.random() < 0.02:
             changes["closed"] = chance.random() < 0.7
             changes["switched_at_ns"] = usual.inputs.at_ns

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from cabinet.clock import MS
+from cabinet.clock import MS, NS
 from cabinet.config import Config
 from cabinet.main import main
 from cabinet.model import GuardHealth
@@ -15,6 +15,7 @@ from cabinet.system.computers import (
     MAX_PERIOD_NS,
     MAX_POLLED_TURN_NS,
     ComputerModel,
+    load_here,
     period_problems,
     this_computer,
     transfers,
@@ -92,8 +93,21 @@ def test_slow_computer_demands_alert_lines_and_names_the_outlets():
     assert period_problems(cabinet(0.003, polled=(3, 7)), FAST) == [], "a fast one polls in time"
 
 
+@pytest.mark.parametrize("written", ["", "scan_period_s = 0.0045"])
+def test_without_a_period_in_the_file_the_guard_takes_the_one_that_the_computer_holds(tmp_path, written):
+    file = tmp_path / "cabinet.toml"
+    text = Path("cabinet/examples/cabinet.toml").read_text()
+    file.write_text(text.replace("# scan_period_s = 0.003", written))
+    (tmp_path / "proc/device-tree").mkdir(parents=True)
+    assert load_here(file, tmp_path).guard.scan_period_s == (0.0045 if written else 0.003), "no known computer"
+    (tmp_path / "proc/device-tree/model").write_text("Raspberry Pi 4 Model B Rev 1.4\0")
+    config = load_here(file, tmp_path)
+    assert config.guard.scan_period_s == (0.0045 if written else COMPUTERS["pi4"].period_ns(config) / NS)
+    assert period_problems(config, COMPUTERS["pi4"]) == []
+
+
 def test_period_of_a_turn_that_no_period_holds_is_the_longest():
-    slow = structs.replace(FAST, ns_per_instruction=5.0)
+    slow = structs.replace(FAST, ns_per_instruction=15.0)
     assert slow.period_ns(cabinet()) == MAX_PERIOD_NS
     (problem,) = period_problems(cabinet(0.003), slow)
     assert str(problem).endswith("at least 0.005, the longest; it is then scanned without a pause")
