@@ -44,6 +44,7 @@ def main(args: argparse.Namespace) -> int:
         print(f"OK: {args.file}: {summary(config)}")
         for sentence in equivalents(config):
             print(sentence, file=sys.stderr)
+        print(f"all peaks are scanned every {1000 * config.guard.scan_period_s:.2g} ms", file=sys.stderr)
     return 0
 
 
