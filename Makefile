@@ -21,8 +21,8 @@ quick: lint
 run: $(READY_TO_RUN)
 	@$(BIN)/cabinet run
 
-# The whole cabinets run one after the other, because their processes are real and time is what they are about; the other
-# tests use what they leave of the cores.
+# The whole cabinets run two at a time, because their processes are real and mostly wait; the other tests use what they
+# leave of the cores.
 test: lint
 	@$(BIN)/python -m tools.get_browser
 	@$(BIN)/python -m tools.get_terminals
