@@ -17,7 +17,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cabinet.config import Config
 from cabinet.guard.trip_writer import TripWriter
@@ -74,7 +74,7 @@ class PreparedCabinets:
             failure = answer.read()
         _, status = os.waitpid(child, 0)
         for sim, kept in lent:
-            shutil.rmtree(sim.state)
+            shutil.rmtree(sim.state, ignore_errors=True)  # a test may have removed it
             shutil.copytree(kept, sim.state)
         return failure if os.waitstatus_to_exitcode(status) == 0 else failure or f"the process ended with {status}"
 
@@ -85,7 +85,7 @@ class PreparedCabinets:
 
 def _run_and_exit(
     writable: int, lent: list[tuple[SimCabinet, Path]], test: Callable[[], object], described: Callable[[], str]
-) -> None:
+) -> NoReturn:
     gc.freeze()  # a collection would touch, and so copy, every object of the parent
     failure = ""
     try:
@@ -117,6 +117,7 @@ def _own(sim: SimCabinet) -> None:
     os.dup2(own, lines.wake_fd, inheritable=False)
     os.close(own)
     writer._queue = queue.SimpleQueue()
+    writer._busy_since_ns = None  # or the disk would seem to hang since the parent closed it
     writer._thread = threading.Thread(target=writer._write_all, name="state-writer", daemon=True)
     writer._thread.start()
     sim._trip_writer = TripWriter(sim.trips, sim.clock)

@@ -31,7 +31,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a test with prepared cabinets in a fork, because the next test gets the same ones."""
     if "prepared" not in pyfuncitem.fixturenames:
         return None
-    cabinets: PreparedCabinets = pyfuncitem.funcargs["module_cabinets"]
+    cabinets = pyfuncitem.funcargs["module_cabinets"]
+    assert isinstance(cabinets, PreparedCabinets)
     words = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     failure = cabinets.in_child(
         lambda: pyfuncitem.obj(**words),

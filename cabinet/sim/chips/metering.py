@@ -52,7 +52,8 @@ class Settling:
         self.target = target
 
     def settle(self, at_ns: int) -> None:
-        self._value = self.at(at_ns)
+        if self._value != self.target:
+            self._value = self.at(at_ns)
         self._at_ns = at_ns
 
     def clear(self, at_ns: int) -> None:

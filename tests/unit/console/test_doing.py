@@ -226,14 +226,15 @@ def test_worn_relay_is_due_until_it_is_replaced(sim, tech):
     assert tech.say("maintenance") == "Outlet 3: calibrate it, its relay was replaced."
 
 
-def test_what_is_due_puts_the_urgent_first(sim):
+def test_what_is_due_puts_the_urgent_first(prepared):
+    sim = prepared()
     sim.world.fault(2, "nack", chip="thermometer")
-    sim.unit(4).fault, sim.unit(4).latched = Fault.SHORT_CIRCUIT, True
+    sim.unit(5).fault, sim.unit(5).latched = Fault.SHORT_CIRCUIT, True
     sim.guard.maintenance_control.records.record(3).used_ppb = PPB
     sim.run(11 * NS)
     found = due(sim.guard.maintenance_state(), sim.guard.snapshot(), 50_000)
     assert [(each.code, each.outlet) for each in found] == [
-        ("latched", 4), ("relay", 3), ("no_thermometer", 1), ("no_thermometer", 2)
+        ("latched", 5), ("relay", 3), ("no_thermometer", 1), ("no_thermometer", 2)
     ]  # fmt: skip
 
 
