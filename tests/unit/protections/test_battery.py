@@ -20,8 +20,10 @@ def follow(curve, hours: float, step_s: float = 5.0, resumed: bool = False):
     """
     harness = OutletHarness()
     if step_s < 5.0:
-        runaway = harness.safety.of(ThermalRunaway)
-        harness.safety._each_tick, harness.safety._slow = [], [(runaway, runaway.step)]
+        safety, runaway = harness.safety, harness.safety.of(ThermalRunaway)
+        for steps in (safety._each_tick, safety._usual_open, safety._usual_closed, safety._slow):
+            steps[:] = [step for step in steps if safety._owners[step] is runaway]
+        assert len(safety._slow) == 1
     harness.inputs.resumed = resumed
     for turn in range(int(hours * HOUR / step_s)):
         harness.values["power_mw"] = round(1000 * curve(turn * step_s))
