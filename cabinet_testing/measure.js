@@ -5,6 +5,7 @@ window.measure = (() => {
   const CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
   const TAPPED = "a[href], button, input:not([type=hidden]), select, textarea, summary";
 
+  let walked = [];
   let swappedAt = null;
   document.addEventListener("htmx:sseMessage", () => (swappedAt = performance.now()));
 
@@ -77,6 +78,16 @@ window.measure = (() => {
       all.forEach((element, number) => (element.dataset.control = number));
       document.activeElement?.blur();
       return all.map((element) => ({ name: name(element), group: element.type === "radio" ? element.name : "" }));
+    },
+
+    // Each focus from now on, as `focused` returns it: a walk by keyboard needs no question after each step.
+    followFocus() {
+      walked = [];
+      addEventListener("focusin", () => walked.push(this.focused()));
+    },
+
+    takeWalked() {
+      return walked.splice(0);
     },
 
     focused() {

@@ -17,14 +17,13 @@ Problems = dict[str, list[str]]
 """Promise → what breaks it, each with its page."""
 
 
-def examined(visitor: Visitor, axe: str) -> Problems:
-    """Everything measured on the page that `visitor` looks at."""
+def examined(visitor: Visitor) -> Problems:
+    """Everything measured on the page that `visitor` looks at; axe is in it."""
     page = visitor.page
     measure: Callable[[str], Any] = lambda call: page.evaluate(f"measure.{call}")  # noqa: E731
     measure("settled()")
     measure("openEverything()")
     found = {"keyboard": walked_by_keyboard(visitor), "targets": measure(f"smallTargets({MIN_TARGET_PX})")}
-    page.evaluate(axe)
     found["axe"] = [f"light: {violation}" for violation in page.evaluate(RUN_AXE, {})]
     page.emulate_media(color_scheme="dark")
     found["axe"] += [f"dark: {violation}" for violation in page.evaluate(RUN_AXE, COLOURS_ONLY)]
@@ -44,17 +43,19 @@ def walked_by_keyboard(visitor: Visitor) -> list[str]:
     """Controls that Tab does not reach, or that do not show that they have the focus."""
     page = visitor.page
     controls = page.evaluate("measure.numberControls()")
-    reached, unseen = set(), set()
-    for _ in range(STOPS_A_CONTROL * len(controls)):
-        page.keyboard.press("Tab")
-        focused = page.evaluate("measure.focused()")
-        if focused["control"] is None:
-            continue
-        reached.add(focused["control"])
-        if not focused["visible"]:
-            unseen.add(focused["control"])
-        if len(reached) == len(controls):
-            break
+    reached: set[int] = set()
+    unseen: set[int] = set()
+    steps = STOPS_A_CONTROL * len(controls)
+    page.evaluate("measure.followFocus()")
+    while steps > 0 and (missing := len(controls) - len(reached)):
+        for _ in range(missing):
+            page.keyboard.press("Tab")
+        steps -= missing
+        for focused in page.evaluate("measure.takeWalked()"):
+            if focused["control"] is not None:
+                reached.add(focused["control"])
+                if not focused["visible"]:
+                    unseen.add(focused["control"])
     groups = {controls[number]["group"] for number in reached} - {""}
     missed = [c["name"] for number, c in enumerate(controls) if number not in reached and c["group"] not in groups]
     return [f"{name} is not reached" for name in missed] + [

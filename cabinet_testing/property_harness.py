@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
+from cabinet.clock import SystemClock
+from cabinet.config.keys import Config, PathsSection
 from cabinet.model import EndReason, Fault
 from cabinet.records import Role
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.store import staff, tokens
 from cabinet.store.database import Database
+from cabinet.web.context import WebSite
+from cabinet.web.live import Streams
 from cabinet.web.site import create_app
+from cabinet.web.source_log import SourceLog
 from cabinet_testing.html_page import Page
 from cabinet_testing.service_harness import FULL, QUICK, ServiceHarness
 
@@ -49,7 +55,7 @@ class PropertyHarness:
     def __init__(self, harness: ServiceHarness, service: Service) -> None:
         self.harness = harness
         self.service = service
-        self.app: Any = create_app(service, harness.config)
+        self.app = _application(service, harness.config)
         self._clients = contextlib.AsyncExitStack()
 
     async def browser(self, role: Role | None = "operator", language: str = "zh") -> Browser:
@@ -76,6 +82,23 @@ class PropertyHarness:
             (row["staff"], row["action"], row["subject"] or str(row["resident_id"] or ""), row["detail"])
             for row in rows
         ]
+
+
+_made: list[tuple[Config, Any]] = []
+
+
+def _application(service: Service, config: Config) -> Any:
+    """Return the application over `service`: one for each configuration, because making it takes as long as a test."""
+    shared = msgspec.structs.replace(config, paths=PathsSection())  # the folders of each test are its own
+    app = next((app for known, app in _made if known == shared), None)
+    if app is None:
+        app = create_app(service, config)
+        _made.append((shared, app))
+    else:
+        sources = SourceLog(SystemClock())
+        app.state.site = WebSite(service.charges, service.accounts, service.property_, config, sources, None)
+        app.state.streams = Streams(most_of_address=config.service.connections_per_address // 2)
+    return app
 
 
 def _sign_in(connection: Any, role: Role, token: str) -> None:

@@ -21,14 +21,17 @@ class SimBus(SmbusCalls):
         self._clock = clock
 
     def transfer(self, messages: Sequence[Message]) -> bytes:
-        start_ns = max(self._clock.monotonic_ns(), self._bus.free_ns)
-        self._timeline.advance_to(start_ns)
-        done = self._bus.transfer(messages, start_ns)
-        self._clock.sleep_until(done.done_ns)
-        self._timeline.advance_to(done.done_ns)
-        if done.errno:
-            raise OSError(done.errno, f"simulated bus: {errno.errorcode[done.errno]}")
-        return done.data
+        timeline, bus = self._timeline, self._bus
+        start_ns = self._clock.monotonic_ns()
+        if start_ns < bus.free_ns:
+            start_ns = bus.free_ns
+        timeline.advance_to(start_ns)
+        done_ns, failed, data = bus.transfer(messages, start_ns)
+        self._clock.sleep_until(done_ns)
+        timeline.advance_to(done_ns)
+        if failed:
+            raise OSError(failed, f"simulated bus: {errno.errorcode[failed]}")
+        return data
 
 
 class _WorldDoor:

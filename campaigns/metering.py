@@ -89,12 +89,13 @@ class MeteringHarness:
         return errors
 
 
-def scenario(seed: int, verbose: bool) -> Outcome:
+def scenario(seed: int, verbose: bool, resets: int = RESETS) -> Outcome:
+    """Run one scenario; with fewer `resets` before the first hours it is another one."""
     chance = random.Random(seed)
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="metering-") as folder:
         harness = MeteringHarness(Path(folder), chance)
-        for _ in range(RESETS):
+        for _ in range(resets):
             harness.reset()
         harness.hours()
         turns = harness.overflow()

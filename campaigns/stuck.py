@@ -372,7 +372,7 @@ CAMPAIGN = Campaign(
     counted="shorts or loads with a stuck register",
     scenario=scenario,
     whole=math.ceil(SCENARIOS_EACH / TURNS) * len(CELLS),
-    quick=4,
+    quick=2,
     kinds=len(CELLS),
     promise="no weld left conducting, no outlet closed on a blind sensor for longer than its stated time",
 )

@@ -1,4 +1,4 @@
-"""Run every test in two parts at once: the whole cabinets one after the other, the other tests with what is left.
+"""Run every test in two parts at once: the whole cabinets two at a time, the other tests with what is left.
 
 A whole cabinet waits for real time during most of its test. The other tests have the lowest priority, so they use the
 cores only while no cabinet needs them. Their output follows when both parts have ended, and is in build/tests.log.
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 OTHERS = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not whole_cabinet")
-WHOLE_CABINETS = ("tests/e2e", "tests/browser", "-m", "whole_cabinet")
+WHOLE_CABINETS = ("-n", "2", "--dist", "loadfile", "tests/e2e", "tests/browser", "-m", "whole_cabinet")
 LOWEST_PRIORITY = 19
 LOG = Path("build/tests.log")
 

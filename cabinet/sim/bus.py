@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cabinet.sim.chips.device import Device
 from cabinet.sim.chips.tca9548a import Tca9548a
-from cabinet.sim.smbus import Message, wire_bits
+from cabinet.sim.smbus import Message
 from cabinet.sim.timeline import Timeline
 
 ADAPTER_TIMEOUT_NS = 10_000_000  # set by the guard with I2C_TIMEOUT; the kernel's default is 1 s
@@ -84,7 +84,7 @@ class I2cBus:
 
     def rejoin(self) -> None:
         """Determine the connected segments, after a mux changed its channels or a chip released SDA."""
-        channels = tuple(mux.joined for mux, _ in self._muxes)
+        channels = tuple([mux.joined for mux, _ in self._muxes])
         joined = self._seen.get(channels)
         if joined is None:
             segments = [self.upstream]
@@ -107,39 +107,48 @@ class I2cBus:
                 segment.stuck = segment.clocks_left > 0
         self.rejoin()
 
-    def transfer(self, messages: Sequence[Message], start_ns: int, bits: int | None = None) -> Transfer:
+    def transfer(self, messages: Sequence[Message], start_ns: int) -> Transfer:
         """Carry `messages`, starting at `start_ns` or when the bus is free. The timeline must be at the present.
 
         If a message is not acknowledged, the transfer ends (errno 121, EREMOTEIO). If the bus is held low, it lasts
         for the adapter's timeout (110, ETIMEDOUT). The adapter does not support more than one read, or a read that
-        is not last (95, EOPNOTSUPP). `bits` is `wire_bits(messages)` if the caller has computed it already.
+        is not last (95, EOPNOTSUPP).
         """
-        start_ns = max(start_ns, self.free_ns)
+        if start_ns < self.free_ns:
+            start_ns = self.free_ns
         self.transfers += 1
         if self.hung:
             self.free_ns = start_ns + self.timeout_ns
             return Transfer(self.free_ns, errno.ETIMEDOUT, b"")
-        for message in messages[:-1]:
-            if message[1] is None:
-                return Transfer(start_ns, errno.EOPNOTSUPP, b"")
-        now_ns = max(self._timeline.now_ns, start_ns)
-        bits = wire_bits(messages) if bits is None else bits
+        if len(messages) > 1:
+            for message in messages[:-1]:
+                if message[1] is None:
+                    return Transfer(start_ns, errno.EOPNOTSUPP, b"")
+        now_ns = self._timeline.now_ns
+        if now_ns < start_ns:
+            now_ns = start_ns
         chips_at = {} if self.lost_share and self._is_lost(messages) else self._joined.chips_at
-        addressed: dict[int, list[Device]] = {}  # the chips that answered, by address
-        data, failed = b"", 0
-        for place, (address, payload, count) in enumerate(messages):
+        addressed: dict[int, Sequence[Device]] = {}  # the chips that answered, by address
+        data, failed, bits = b"", 0, 1  # the STOP, see `wire_bits`
+        for address, payload, count in messages:
             chips = addressed.get(address)
             if chips is None:
-                chips = addressed[address] = [chip for chip in chips_at.get(address, ()) if chip.answers(now_ns)]
+                chips = chips_at.get(address, ())
+                if len(chips) != 1 or not chips[0].answers(now_ns):  # the frequent case needs no list
+                    chips = [chip for chip in chips if chip.answers(now_ns)]
+                addressed[address] = chips
             if not chips:
                 data, failed = b"", errno.EREMOTEIO
-                bits = wire_bits(messages[:place]) + 9 + (place == 0)
+                bits += 9 + (bits == 1)
                 break
             if payload is None:
+                bits += 10 + 9 * count
                 data = chips[0].send(count, now_ns)
-                for chip in chips[1:]:  # one open-drain line: if any chip drives a 0, it is 0
-                    data = bytes(map(operator.and_, data, chip.send(count, now_ns)))
+                if len(chips) > 1:
+                    for chip in chips[1:]:  # one open-drain line: if any chip drives a 0, it is 0
+                        data = bytes(map(operator.and_, data, chip.send(count, now_ns)))
             else:
+                bits += 10 + 9 * len(payload)
                 for chip in chips:
                     chip.receive(payload, now_ns)
         self.free_ns = done_ns = start_ns + int(bits * self.bit_ns)

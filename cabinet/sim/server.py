@@ -18,7 +18,7 @@ from pathlib import Path
 from cabinet.errors import SimError
 from cabinet.sim import control, frames
 from cabinet.sim.catalogue import warm_up
-from cabinet.sim.smbus import Message, wire_bits
+from cabinet.sim.smbus import Message
 from cabinet.sim.world import World
 from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 
@@ -49,7 +49,7 @@ class SimServer:
         self._controllers: set[socket.socket] = set()
         self._stopping = False
         self._complained: set[str] = set()
-        self._known: dict[bytes, tuple[list[Message], int]] = {}  # transfers seen before, unpacked
+        self._known: dict[bytes, list[Message]] = {}  # transfers seen before, unpacked
         run.mkdir(parents=True, exist_ok=True)
         self._paths = (run / "sim.sock", run / "sim-control.sock")
         self._bus_listener, self._control_listener = (_listen(path) for path in self._paths)
@@ -190,14 +190,13 @@ class SimServer:
 
     def _transfer(self, client: _Client, frame: bytes) -> bytes:
         body = frame[frames.BODY :]
-        known = self._known.get(body)
-        if known is None:
+        messages = self._known.get(body)
+        if messages is None:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            messages = frames.unpack_messages(body)
-            known = self._known[body] = (messages, wire_bits(messages))
+            messages = self._known[body] = frames.unpack_messages(body)
         start_ns = min(frames.unpack_start(frame), self._timeline.now_ns)
-        done = self._world.bus.transfer(known[0], start_ns, known[1])
+        done = self._world.bus.transfer(messages, start_ns)
         return frames.pack_done(done.done_ns, done.errno, done.data)
 
     def _speed(self, client: _Client, frame: bytes) -> bytes:

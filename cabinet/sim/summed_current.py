@@ -58,22 +58,22 @@ class SummedCurrent:
         return self._whole.value_a(at_ns)
 
     def max_a(self) -> float:
-        return sum(part.max_a() for part in self.parts)
+        return sum([part.max_a() for part in self.parts])
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         return self._whole.peak_a(from_ns, to_ns)
 
     def energy_j(self, from_ns: int, to_ns: int) -> float:
-        return sum(part.energy_j(from_ns, to_ns) for part in self.parts)
+        return sum([part.energy_j(from_ns, to_ns) for part in self.parts])
 
     def mean_square(self, from_ns: int, to_ns: int) -> float:
         return self._mean_square
 
     def mean_w(self, from_ns: int, to_ns: int) -> float:
-        return sum(part.mean_w(from_ns, to_ns) for part in self.parts)
+        return sum([part.mean_w(from_ns, to_ns) for part in self.parts])
 
     def mean_var(self, from_ns: int, to_ns: int) -> float:
-        return sum(part.mean_var(from_ns, to_ns) for part in self.parts)
+        return sum([part.mean_var(from_ns, to_ns) for part in self.parts])
 
     def first_above_ns(self, level_a: float, from_ns: int) -> int | None:
         if level_a > self.max_a() * _ROUNDING:  # the frequent case; the table would be built for nothing

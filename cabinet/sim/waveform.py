@@ -245,8 +245,8 @@ class Periodic:
     """
 
     __slots__ = (
-        "_amp", "_energy", "_half_ns", "_length", "_mean_square", "_mean_var", "_mean_w", "_origin_ns", "_peak",
-        "_prefix", "_table", "_v",
+        "_amp", "_energy", "_half_ns", "_last_j", "_last_ns", "_length", "_mean_square", "_mean_var", "_mean_w",
+        "_origin_ns", "_peak", "_prefix", "_table", "_v",
     )  # fmt: skip
 
     def __init__(self, mains: Mains, halves: Sequence[tuple[HalfWave, float]]) -> None:
@@ -261,6 +261,7 @@ class Periodic:
         for table, amp in halves:
             self._prefix.append(self._prefix[-1] + table.energy[STEPS] * amp)
         self._energy = self._prefix[-1]
+        self._last_ns, self._last_j = -1, 0.0  # of `_up_to`: one interval begins where another has ended
         turns = math.pi * self._length
         self._mean_square = sum(table.square * amp * amp for table, amp in halves) / turns
         self._mean_w = self._energy / turns * mains.peak_v
@@ -320,9 +321,12 @@ class Periodic:
         return peak * self._amp[which]
 
     def energy_j(self, from_ns: int, to_ns: int) -> float:
-        return (self._up_to(to_ns) - self._up_to(from_ns)) * self._v
+        before = self._up_to(from_ns)
+        return (self._up_to(to_ns) - before) * self._v
 
     def _up_to(self, at_ns: int) -> float:
+        if at_ns == self._last_ns:
+            return self._last_j
         place = (at_ns - self._origin_ns) / self._half_ns
         half = math.floor(place)
         step = (place - half) * STEPS
@@ -330,7 +334,8 @@ class Periodic:
         rounds, which = divmod(half, self._length)
         energy = self._table[which].energy
         part = (energy[j] + (energy[j + 1] - energy[j]) * (step - j)) * self._amp[which]
-        return rounds * self._energy + self._prefix[which] + part
+        self._last_ns, self._last_j = at_ns, rounds * self._energy + self._prefix[which] + part
+        return self._last_j
 
     def mean_square(self, from_ns: int, to_ns: int) -> float:
         return self._mean_square

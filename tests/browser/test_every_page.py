@@ -24,15 +24,16 @@ def problems(request: pytest.FixtureRequest, browser: Browser, site: SiteHarness
     """Return the problems of all pages in one language; each page is opened once."""
     visitors = Visitors(browser, site.url)
     visitor = visitors(request.param, PHONE)
+    visitor.page.add_init_script(script=axe)
     visitor.expect_complaint(f"status of 404.*{NOWHERE}")
     found: Problems = {}
     for cookies, address in every_page(site):
         visitor.be(cookies)
         visitor.open(address)
-        for promise, broken in examined(visitor, axe).items():
+        for promise, broken in examined(visitor).items():
             found.setdefault(promise, []).extend(f"{address}: {what}" for what in broken)
     to_second_step(visitor)
-    for promise, broken in examined(visitor, axe).items():
+    for promise, broken in examined(visitor).items():
         found.setdefault(promise, []).extend(f"the second step of signing in: {what}" for what in broken)
     yield found
     visitors.leave()
@@ -78,8 +79,10 @@ BROKEN_PAGE = """<!doctype html><html lang="en" class="large"><head><title>Broke
 def test_what_is_measured_is_found_on_a_broken_page(browser: Browser, axe: str):
     visitors = Visitors(browser, "http://127.0.0.1")
     visitor = visitors()
+    visitor.page.add_init_script(script=axe)
+    visitor.page.goto("about:blank")
     visitor.page.set_content(BROKEN_PAGE)
-    found = examined(visitor, axe)
+    found = examined(visitor)
     visitors.leave()
     assert {promise for promise, broken in found.items() if broken} == set(found)
     assert any("image-alt" in violation for violation in found["axe"])

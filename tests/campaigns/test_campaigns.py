@@ -40,9 +40,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def as_promised(campaign, seed: int, **part: int) -> None:
-    """One scenario, or its first `part`; if it fails, the command that runs it again."""
+    """One scenario, or its `part`; if it fails, the command that runs it again."""
     outcome = attempt(partial(campaign.scenario, **part), seed)
-    assert outcome.problems == (), replay(campaign, seed)
+    again = f"python -c 'from {campaign.module} import scenario; print(scenario({seed}, True, **{part}))'"
+    assert outcome.problems == (), again if part else replay(campaign, seed)
 
 
 def test_inrushes_trip_nothing():
@@ -54,7 +55,7 @@ def test_inrushes_trip_nothing():
 def test_ordinary_charges_end_as_they_should_and_trip_nothing():
     seed = fresh_seed()
     print(f"seed {seed}")
-    as_promised(nuisance.CAMPAIGN, seed, hours=5)
+    as_promised(nuisance.CAMPAIGN, seed, hours=2)
 
 
 def test_sessions_cost_what_an_oracle_says():
@@ -80,7 +81,7 @@ def test_service_killed_at_any_instant_does_what_was_asked_once():
 
 @pytest.mark.parametrize(
     ("campaign", "part"),
-    [(clock.CAMPAIGN, {"charges": 4}), (metering.CAMPAIGN, {})],
+    [(clock.CAMPAIGN, {"charges": 4}), (metering.CAMPAIGN, {"resets": 1})],
     ids=[clock.CAMPAIGN.name, metering.CAMPAIGN.name],
 )
 def test_what_was_used_is_counted_right(campaign, part):
@@ -89,11 +90,11 @@ def test_what_was_used_is_counted_right(campaign, part):
     as_promised(campaign, seed, **part)
 
 
-def test_three_protections_find_their_faults():
+def test_two_protections_find_their_faults():
     chance = random.Random(campaign_seed := fresh_seed())
     print(f"seed {campaign_seed}")
     quick = [index for index, name in enumerate(faults.NAMES) if name not in faults.SLOW_ROWS]
-    for index in chance.sample(quick, 3):
+    for index in chance.sample(quick, 2):
         as_promised(faults.CAMPAIGN, chance.getrandbits(32) * len(faults.TURNS) + index, faults=2)
 
 
@@ -130,10 +131,10 @@ def test_a_few_stuck_registers_leave_no_weld_and_no_blind_outlet():
         as_promised(stuck.CAMPAIGN, chance.getrandbits(32))
 
 
-def test_three_pairs_of_faults_are_answered():
+def test_two_pairs_of_faults_are_answered():
     print(f"seed {(campaign_seed := fresh_seed())}")
     chance = random.Random(campaign_seed)
-    for index in chance.sample(range(len(pairs.NAMES)), 3):
+    for index in chance.sample(range(len(pairs.NAMES)), 2):
         as_promised(pairs.CAMPAIGN, chance.getrandbits(32) * len(pairs.NAMES) + index)
 
 

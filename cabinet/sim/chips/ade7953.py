@@ -177,7 +177,7 @@ class Ade7953(Stickable):
             value |= 0xFF000000
         if address not in r.LAST:
             self._unlocked = False
-            self._remember(pointer, r.OP_READ, value)
+            self._last = (r.OP_READ, pointer, value, count)
         if self.implausible and address in r.GARBLED:
             return b"\xff" * count
         return value.to_bytes(count, "big")
@@ -234,7 +234,7 @@ class Ade7953(Stickable):
         else:
             self._check(address, register, value)
             self._store(address, value, at_ns)
-        self._remember(pointer, r.OP_WRITE, value)
+        self._last = (r.OP_WRITE, pointer, value, r.width(pointer))
 
     def _protected(self, pointer: int) -> bool:
         if pointer == r.WRITE_PROTECT:
@@ -294,9 +294,6 @@ class Ade7953(Stickable):
             phase = cells[r.PHCALA if name == "A" else r.PHCALB]
             channel.gains.shift = (phase & 0x1FF) * _PHASE_PER_LSB * (1 if phase & 0x200 else -1)
             channel.scale_changed()
-
-    def _remember(self, pointer: int, operation: int, value: int) -> None:
-        self._last = (operation, pointer, value, r.width(pointer))
 
     # ---- Measured registers
 

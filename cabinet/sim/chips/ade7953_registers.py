@@ -3,6 +3,7 @@
 Each 24-bit register also appears 0x100 higher as a 32-bit register; both addresses share one cell.
 """
 
+import functools
 from typing import NamedTuple
 
 RESET_BIT = 1 << 20
@@ -164,12 +165,14 @@ CRC_CELLS = (
 )  # fmt: skip
 
 
+@functools.cache
 def width(address: int) -> int:
     """Return the width in bytes of the register at `address`, by its block (p. 60)."""
     block = address >> 8
     return 1 if block in (0x0, 0x7, 0x8) else block + 1
 
 
+@functools.cache
 def cell(address: int) -> int:
     """Return the cell of an address: a 32-bit address is the 24-bit one 0x100 lower, except for the CRC."""
     if address >> 8 == 3 and address != CRC:

@@ -52,7 +52,8 @@ class Settling:
         self.target = target
 
     def settle(self, at_ns: int) -> None:
-        self._value = self.at(at_ns)
+        if self._value != self.target:
+            self._value = self.at(at_ns)
         self._at_ns = at_ns
 
     def clear(self, at_ns: int) -> None:
@@ -224,14 +225,17 @@ class CurrentChannel:
         """Return the peak since the last call; 0 if a cheap check shows that it cannot exceed the held peak."""
         if at_ns <= self._peak_since_ns:
             return 0.0
-        max_a = self.wave.max_a() if self._is_exact else self._through(self.wave.max_a())
-        if self.other is not None:
-            max_a += self.crosstalk_share * self.other.wave.max_a()
+        wave, other = self.wave, self.other
+        if wave is SILENCE and (other is None or other.wave is SILENCE):
+            return 0.0
+        max_a = wave.max_a() if self._is_exact else self._through(wave.max_a())
+        if other is not None:
+            max_a += self.crosstalk_share * other.wave.max_a()
         if max_a * self.code_per_a <= self._peak_code:
             return 0.0
-        peak_a = 0.0 if self.wave is SILENCE else self._through(self.wave.peak_a(self._peak_since_ns, at_ns))
-        if self.other is not None and self.crosstalk_share and self.other.wave is not SILENCE:
-            peak_a += self.crosstalk_share * self.other.wave.peak_a(self._peak_since_ns, at_ns)
+        peak_a = 0.0 if wave is SILENCE else self._through(wave.peak_a(self._peak_since_ns, at_ns))
+        if other is not None and self.crosstalk_share and other.wave is not SILENCE:
+            peak_a += self.crosstalk_share * other.wave.peak_a(self._peak_since_ns, at_ns)
         return min(peak_a * self.code_per_a, self.clip)
 
     @property
@@ -241,9 +245,11 @@ class CurrentChannel:
 
     def peak_code(self, at_ns: int, reset: bool) -> int:
         """Return the greatest magnitude since the last reset."""
-        code = max(self._peak_code, self._input_peak(at_ns))
+        code = self._peak_code
+        if at_ns > self._peak_since_ns:
+            code = max(code, self._input_peak(at_ns))
+            self._peak_since_ns = at_ns
         self._peak_code = 0.0 if reset else code
-        self._peak_since_ns = max(self._peak_since_ns, at_ns)
         return int(code + (NOISE_CODE * self._noise.random() if self._noise else 0))
 
     def sample_code(self, at_ns: int) -> int:

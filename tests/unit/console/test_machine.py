@@ -51,8 +51,8 @@ class FakeSteward:
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path)
+def sim(prepared):
+    return prepared(demo_config(outlets=4))
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class RoleHarness:
     """One cabinet in one state, with what the console wrote down."""
 
     def __init__(self, folder, state: str) -> None:
-        self.sim = SimCabinet(folder)
+        self.sim = SimCabinet(folder, demo_config(outlets=4))
         self.path = folder / "audit.jsonl"
         self.journal = AuditFile(self.path, self.sim.clock)
         self.tech = ConsoleHarness(self.sim, folder, audit=self.journal)

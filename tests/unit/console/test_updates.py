@@ -30,7 +30,7 @@ from cabinet.system.update.wording import objection_text
 from cabinet.texts import Texts
 from cabinet_testing.console_harness import ConsoleHarness
 from cabinet_testing.console_snapshots import FakeServiceClient
-from cabinet_testing.sim_cabinet import SimCabinet
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
 MANIFEST = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=48 << 20, sha256="0" * 64)
 HERE = ComputerFacts(
@@ -77,7 +77,7 @@ class FakeSteward:
 
 @pytest.fixture(scope="module")
 def sim(tmp_path_factory):
-    return SimCabinet(tmp_path_factory.mktemp("sim"))
+    return SimCabinet(tmp_path_factory.mktemp("sim"), demo_config(outlets=2))
 
 
 def idle(count=0):
@@ -267,7 +267,7 @@ def test_charges_are_those_of_the_service(sim, tmp_path):
 
 
 def test_with_the_service_dead_the_guards_charges_count(tmp_path):
-    sim = SimCabinet(tmp_path / "sim")
+    sim = SimCabinet(tmp_path / "sim", demo_config(outlets=4))
     sim.plug(3, "resistor:500")
     sim.start(3)
     assert sim.run(5 * NS, until=lambda: sim.outlet(3).phase is OutletPhase.CHARGING)

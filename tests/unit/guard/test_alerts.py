@@ -28,21 +28,21 @@ def at_expander(address: int) -> dict[str, str]:
 
 
 @pytest.fixture(params=[0x20, 0x21], ids=["with relays", "of its own"])
-def sim(request, tmp_path) -> SimCabinet:
-    return SimCabinet(tmp_path, demo_config(at_expander(request.param)))
+def sim(request, prepared) -> SimCabinet:
+    return prepared(demo_config(at_expander(request.param)))
 
 
+@pytest.mark.after(charging, 3)
 def test_short_over_the_ceiling_opens_within_three_milliseconds(sim):
-    charging(sim, 3)
     sim.world.fault(3, "short", **OVER_CEILING)
     assert sim.run(NS, until=lambda: sim.ended(3))
     assert reaction_ms(sim, 3) < 3
     assert sim.events(3)[-1].fault is Fault.SHORT_CIRCUIT
 
 
+@pytest.mark.after(charging, 3, 5)
 def test_line_that_stays_low_hides_no_other_one(sim):
     """An alert is latched in the meter until it is taken: the second short comes while the first holds its line."""
-    charging(sim, 3, 5)
     sim.world.fault(3, "short", **OVER_CEILING)
     assert sim.run(NS, until=lambda: not sim.outlet(3).closed)
     sim.world.fault(5, "short", **OVER_CEILING)

@@ -14,8 +14,8 @@ from cabinet_testing.sim_cabinet import SimCabinet
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path, noise=False)
+def sim(prepared):
+    return prepared(noise=False)
 
 
 def segment_of(sim: SimCabinet, outlet: int) -> guard_protocol.SegmentView:

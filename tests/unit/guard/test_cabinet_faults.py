@@ -14,8 +14,8 @@ LIMIT_1000_W = {"[tariff]": "[feed]\nlimit_w = 1000\n\n[tariff]"}
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path, demo_config())
+def sim(prepared):
+    return prepared()
 
 
 def charging(sim: SimCabinet, *outlets: int, load: str = "lead-acid-48v20ah") -> None:
@@ -39,6 +39,7 @@ def all_dead(sim: SimCabinet) -> bool:
 class TestCabinet:
     """Faults of the whole cabinet: contactor and relays open, latched, and staff clear them as outlet 0."""
 
+    @pytest.mark.after(charging, 3, 8)
     @pytest.mark.parametrize(
         ("kind", "params", "fault", "within_s", "siren"),
         [
@@ -49,7 +50,6 @@ class TestCabinet:
         ],
     )
     def test_alarm_opens_everything(self, sim, kind, params, fault, within_s, siren):
-        charging(sim, 3, 8)
         sim.world.fault(None, kind, **params)
         assert tripped(sim, 3, within_s) == (fault, False), "the session is over; the latch is the cabinet's"
         sim.run(100 * MS)
@@ -61,8 +61,8 @@ class TestCabinet:
         assert sim.start(1) == Refusal(3, "cabinet_fault", {"outlet": 1})
         assert [e.outlet for e in sim.seen if e.kind is EventKind.TRIPPED and e.latched] == [None]
 
+    @pytest.mark.after(charging, 3)
     def test_staff_clear_it_and_the_cabinet_serves_again(self, sim):
-        charging(sim, 3)
         sim.world.fault(None, "smoke")
         tripped(sim, 3, 1)
         sim.world.clear(None)
@@ -88,8 +88,8 @@ class TestCabinet:
         snapshot = sim.guard.snapshot()
         assert (snapshot.fault, snapshot.latched, snapshot.contactor_closed) == (Fault.SMOKE, True, False)
 
+    @pytest.mark.after(charging, 3)
     def test_warm_air_refuses_starts_and_lets_charges_go_on(self, sim):
-        charging(sim, 3)
         sim.world.fault(None, "cabinet_heat", kelvin=33, settle_s=1)
         assert sim.run(20 * NS, until=lambda: sim.outlet(1).refusal == "cabinet_hot")
         assert sim.outlet(3).closed
@@ -105,15 +105,15 @@ class TestCabinet:
         assert sim.guard.snapshot().inside_mc.value is None
         assert sim.outlet(3).closed
 
+    @pytest.mark.after(charging, 3)
     def test_sensors_that_disagree_open_all_after_ten_seconds(self, sim):
-        charging(sim, 3)
         sim.world.fault(3, "bypass", amps=3)
         assert sim.run(5 * NS, until=lambda: any(e.kind is EventKind.WARNED for e in sim.seen))
         assert tripped(sim, 3, 12) == (Fault.SENSOR_DISAGREES, False)
         assert sim.guard.snapshot().latched
 
+    @pytest.mark.after(charging, *TEN)
     def test_lost_meter_chip_costs_its_two_outlets_and_no_other(self, sim):
-        charging(sim, *TEN)
         sim.run(2 * NS)
         sim.world.fault(3, "nack", chip="meter")
         sim.run(14 * NS)
@@ -125,8 +125,8 @@ class TestCabinet:
         assert [e.fault for e in sim.seen if e.kind is EventKind.WARNED] == []
         assert sim.guard.snapshot().fault is None
 
+    @pytest.mark.after(charging, 3)
     def test_what_flows_through_an_outlet_that_is_open_and_not_measured_is_found_by_the_cabinets_meter(self, sim):
-        charging(sim, 3)
         sim.run(2 * NS)
         sim.world.fault(3, "welded")
         sim.world.fault(3, "nack", chip="meter")
@@ -134,8 +134,8 @@ class TestCabinet:
         sim.run(100 * MS)
         assert all_dead(sim)
 
+    @pytest.mark.after(charging, 3, load="resistor:500")
     def test_opened_outlet_takes_nothing_and_its_last_power_is_not_shown(self, sim):
-        charging(sim, 3, load="resistor:500")
         sim.run(2 * NS)
         assert sim.guard.snapshot().feed_mw == pytest.approx(500_000, rel=0.02)
         sim.world.fault(3, "nack", chip="meter")
@@ -144,8 +144,8 @@ class TestCabinet:
         assert (snapshot.feed_mw, snapshot.unmeasured) == (0, [])
         assert (sim.outlet(3).power_mw.value, sim.outlet(3).current_ma.value) == (None, None)
 
+    @pytest.mark.after(charging, 3, load="resistor:500")
     def test_while_an_outlet_cannot_be_measured_the_comparison_waits_and_says_so(self, sim, caplog):
-        charging(sim, 3, load="resistor:500")
         sim.run(2 * NS)
         assert sim.guard.snapshot().feed_compared is True
         unit = sim.unit(3)
@@ -158,24 +158,24 @@ class TestCabinet:
         assert sim.guard.snapshot().fault is None
         assert sim.outlet(3).closed
 
+    @pytest.mark.after(charging, *TEN)
     def test_outlets_and_their_meter_agree_with_ten_charges(self, sim):
-        charging(sim, *TEN)
         sim.run(15 * NS)
         assert [e for e in sim.seen if e.kind in (EventKind.WARNED, EventKind.TRIPPED)] == []
 
 
 class TestResidualCurrent:
+    @pytest.mark.after(charging, 3)
     @pytest.mark.parametrize(("ma", "within_s"), [(35, 0.32), (160, 0.06)])
     def test_leak_opens_everything_in_the_time_of_the_standard(self, sim, ma, within_s):
-        charging(sim, 3)
         sim.world.fault(3, "leak", ma=ma)
         assert tripped(sim, 3, within_s) == (Fault.RESIDUAL_CURRENT, False)
         sim.run(100 * MS)
         assert all_dead(sim)
         assert sim.guard.snapshot().latched
 
+    @pytest.mark.after(charging, 3)
     def test_half_the_current_is_borne(self, sim):
-        charging(sim, 3)
         sim.world.fault(3, "leak", ma=15)
         sim.run(2 * NS)
         assert sim.outlet(3).closed
@@ -196,9 +196,9 @@ class TestResidualCurrent:
 
 
 class TestVoltage:
+    @pytest.mark.after(charging, 3, 8)
     @pytest.mark.parametrize(("volts", "fault"), [(170, Fault.UNDERVOLTAGE), (270, Fault.OVERVOLTAGE)])
     def test_charges_pause(self, sim, volts, fault):
-        charging(sim, 3, 8)
         sim.world.set_mains(volts=volts)
         assert sim.run(2 * NS, until=lambda: not sim.outlet(3).closed and not sim.outlet(8).closed)
         assert [(e.kind, e.fault, e.latched) for e in sim.events(3)][-1] == (EventKind.SUSPENDED, fault, False)
@@ -227,13 +227,13 @@ class TestFeed:
 
 
 class TestOutlet:
+    @pytest.mark.after(charging, 3, load="resistor:1050")
     def test_overpower_ends_the_charge_and_the_outlet_serves_again(self, sim):
-        charging(sim, 3, load="resistor:1050")
         assert tripped(sim, 3, 12) == (Fault.OVERPOWER, False)
         assert sim.run(12 * NS, until=lambda: sim.outlet(3).refusal is None)
 
+    @pytest.mark.after(charging, 3, 6)
     def test_frozen_meter_opens_its_outlet_for_good_and_no_other(self, sim):
-        charging(sim, 3, 6)
         sim.run(NS)  # soft starts are over
         sim.world.fault(3, "frozen", chip="meter")
         assert tripped(sim, 3, 6) == (Fault.SENSOR_FROZEN, True)
@@ -241,9 +241,9 @@ class TestOutlet:
         assert sim.outlet(6).closed
         assert sim.outlet(3).fault is Fault.SENSOR_FROZEN
 
+    @pytest.mark.after(charging, 3, 4)
     @pytest.mark.parametrize("lost_ms", [3, 9, 15])
     def test_reads_lost_for_some_scans_are_no_lost_sensor_and_no_chip_is_set_up_again(self, sim, lost_ms, caplog):
-        charging(sim, 3, 4)
         sim.world.fault(None, "noise_reads", share=1.0)
         sim.run(lost_ms * MS)
         sim.world.clear(None)
@@ -252,15 +252,15 @@ class TestOutlet:
         assert sim.outlet(4).closed
         assert "down" not in caplog.text
 
+    @pytest.mark.after(charging, 3, 4)
     def test_chip_that_was_reset_is_set_up_again_without_a_break(self, sim):
-        charging(sim, 3, 4)
         sim.world.fault(3, "chip_reset", chip="meter")
         sim.run(2 * NS)
         assert sim.outlet(3).closed
         assert sim.outlet(4).closed
 
+    @pytest.mark.after(charging, 3)
     def test_chip_that_is_away_for_its_reset_too_long_opens_its_outlets_as_sensor_reset(self, sim, monkeypatch):
-        charging(sim, 3)
         segment = sim.guard._scanner.segments[1]
 
         def keeps_resetting(alert_peak_ma: int) -> None:
@@ -277,8 +277,8 @@ class TestOutlet:
         assert (state.fault, state.latched, state.why) == (Fault.RELAY_STUCK_OPEN, True, {"self_test": 1})
         assert [o.fault for o in sim.guard.snapshot().outlets if o.outlet != 3] == [None] * 9
 
+    @pytest.mark.after(charging, 3, 4)
     def test_relay_whose_driver_fails_ends_its_charge_within_three_seconds(self, sim):
-        charging(sim, 3, 4)
         sim.world.fault(3, "stuck_open")
         assert tripped(sim, 3, 3) == (Fault.RELAY_STUCK_OPEN, True)
         assert sim.outlet(4).closed
@@ -296,15 +296,15 @@ class TestOutlet:
         assert (state.fault, state.latched) == (Fault.RECLOSE_STORM, True)
         assert sim.outlet(4).fault is not Fault.RECLOSE_STORM, "the other outlet of that chip was not used"
 
+    @pytest.mark.after(charging, 3)
     def test_thermometer_that_jumps_is_a_lost_sensor_and_no_heat(self, sim):
-        charging(sim, 3)
         sim.world.fault(3, "thermometer_jump", kelvin=70)
         assert tripped(sim, 3, 7) == (Fault.SENSOR_LOST, False)
 
 
 class TestContactor:
+    @pytest.mark.after(charging, 3, 8)
     def test_welded_contactor_is_found_when_it_should_break_a_short(self, sim):
-        charging(sim, 3, 8)
         sim.run(NS)  # soft starts are over: there is a current to be seen
         sim.world.fault(None, "contactor_welded")
         sim.world.fault(3, "short", amps=150)

@@ -54,8 +54,8 @@ def test_closing_waits_for_a_voltage_zero_but_not_for_ever():
 
 class TestCabinet:
     @pytest.fixture
-    def sim(self, tmp_path):
-        return SimCabinet(tmp_path)
+    def sim(self, prepared):
+        return prepared()
 
     def closed_at_ns(self, sim: SimCabinet) -> list[int]:
         return [r.at_ns for r in sim.world.journal.after(0) if r.kind == "coil_on"][10:]  # the self-test's are first
@@ -99,8 +99,8 @@ class TestCabinet:
 
 
 class TestSelfTest:
-    def test_every_relay_is_clicked_once_while_no_power_is_there(self, tmp_path):
-        sim = SimCabinet(tmp_path)
+    def test_every_relay_is_clicked_once_while_no_power_is_there(self, prepared):
+        sim = prepared()
         journal = sim.world.journal.after(0)
         contactor_ns = next(r.at_ns for r in journal if r.kind == "contactor_on")
         assert sorted(r.outlet or 0 for r in journal if r.kind == "coil_on") == list(TEN)
@@ -113,8 +113,8 @@ class TestSelfTest:
         assert sim.start(1) == Refusal(1, "not_ready", {"outlet": 1})
         assert sim.outlet(1).refusal == "not_ready"
 
-    def test_welded_contactor_ends_it_before_more_outlets_get_power(self, tmp_path):
-        sim = SimCabinet(tmp_path)
+    def test_welded_contactor_ends_it_before_more_outlets_get_power(self, prepared):
+        sim = prepared()
         for outlet in TEN:
             sim.plug(outlet, "resistor:500")
         sim.world.fault(None, "contactor_welded")

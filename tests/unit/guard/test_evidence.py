@@ -16,8 +16,8 @@ FROZEN_LOW = 13_000  # as the chip holds it: 0.4 A
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path)
+def sim(prepared):
+    return prepared()
 
 
 def happened(sim: SimCabinet, since: int) -> list[tuple[str, int | None]]:
@@ -39,10 +39,10 @@ def contactor_comes_first(sim: SimCabinet, since: int, *outlets: int) -> bool:
 # --- the alert line beside a register or a bus that says nothing ----------------------------------------------------
 
 
+@pytest.mark.after(charging, 2, 3, 7)
 @pytest.mark.parametrize("at_phase", [0, 60, 100, 150])
 @pytest.mark.parametrize("amps", [35, 60, 100])
 def test_live_alert_line_finds_a_short_that_a_frozen_peak_register_hides(sim, amps, at_phase):
-    charging(sim, 2, 3, 7)
     sim.world.fault(3, "stuck", chip="meter", register="peak_a", value=FROZEN_LOW)
     sim.run(50 * MS)
     before = sim.world.journal.last_seq
@@ -55,12 +55,12 @@ def test_live_alert_line_finds_a_short_that_a_frozen_peak_register_hides(sim, am
     assert [sim.outlet(n).closed for n in (2, 7)] == [True, True]
 
 
+@pytest.mark.after(charging, 2, 3, 7)
 @pytest.mark.parametrize("dead_for_ms", [0, 10, 30, 60])
 @pytest.mark.parametrize("kind", ["nack", "stuck_bus"])
 @pytest.mark.parametrize(("amps", "at_phase"), [(82, 0), (100, 60), (118, 120)])
 def test_edge_from_a_dead_segment_is_a_short_and_the_contactors(sim, kind, dead_for_ms, amps, at_phase):
     """The longest of it is the adapter's timeout, in which nothing else can be done."""
-    charging(sim, 2, 3, 7)
     sim.world.fault(3, kind)
     sim.run(dead_for_ms * MS)
     before = sim.world.journal.last_seq
@@ -73,8 +73,8 @@ def test_edge_from_a_dead_segment_is_a_short_and_the_contactors(sim, kind, dead_
     assert [sim.outlet(n).closed for n in (2, 7)] == [True, True]
 
 
+@pytest.mark.after(charging, 3)
 def test_inrush_behind_a_frozen_peak_register_is_no_short(sim):
-    charging(sim, 3)
     sim.world.fault(3, "stuck", chip="meter", register="peak_a", value=FROZEN_LOW)
     for _ in range(5):
         sim.world.fault(3, "hot_plug")
@@ -82,9 +82,9 @@ def test_inrush_behind_a_frozen_peak_register_is_no_short(sim):
     assert sim.outlet(3).fault is not Fault.SHORT_CIRCUIT
 
 
+@pytest.mark.after(charging, 3)
 def test_spikes_on_an_alert_line_are_no_evidence(sim):
     """A spike that the chip does not confirm, or that is gone when the chip is read, did not come from it."""
-    charging(sim, 3)
     for spike in range(40):
         sim.world.fault(3, "alert_stuck", level="low")
         sim.world.clear(3)
@@ -93,8 +93,8 @@ def test_spikes_on_an_alert_line_are_no_evidence(sim):
     assert not sim.ended(3)
 
 
+@pytest.mark.after(charging, 3)
 def test_alert_line_stuck_low_opens_nothing_and_is_named(sim, caplog):
-    charging(sim, 3)
     with caplog.at_level(logging.WARNING):
         sim.world.fault(3, "alert_stuck", level="low")
         sim.run(4 * NS)
@@ -105,8 +105,8 @@ def test_alert_line_stuck_low_opens_nothing_and_is_named(sim, caplog):
     assert sim.outlet(3).closed
 
 
+@pytest.mark.after(charging, 3)
 def test_short_behind_an_alert_line_stuck_low_is_found_by_polling(sim):
-    charging(sim, 3)
     sim.world.fault(3, "alert_stuck", level="low")
     sim.run(3 * NS)
     sim.world.fault(3, "short", amps=60, at_phase=40)
@@ -114,9 +114,9 @@ def test_short_behind_an_alert_line_stuck_low_is_found_by_polling(sim):
     assert (last_trip(sim, 3), reaction_ms(sim, 3) <= 20) == ((Fault.SHORT_CIRCUIT, True), True)
 
 
+@pytest.mark.after(charging, 3)
 def test_alert_whose_first_answer_is_lost_is_taken_by_the_next_scan(sim):
     """Left alone, the chip would hold its line, and no further current would make an edge."""
-    charging(sim, 3)
     meter, name = sim.world.outlets[3].meter
     sim.world.fault(3, "nack")
     meter._interrupts.raise_status(name, OVERCURRENT, sim.world.sync())
@@ -147,8 +147,8 @@ def test_two_shorts_above_what_a_relay_breaks_part_without_current(tmp_path, oth
     assert sim.guard.snapshot().contactor_closed
 
 
+@pytest.mark.after(charging, 2, 3, 4)
 def test_charge_that_ends_while_the_contactor_opens_waits_for_its_release(sim):
-    charging(sim, 2, 3, 4)
     before = sim.world.journal.last_seq
     sim.world.fault(3, "short", amps=100, at_phase=60)
     assert sim.run(NS, until=lambda: sim.ended(3))
@@ -158,8 +158,8 @@ def test_charge_that_ends_while_the_contactor_opens_waits_for_its_release(sim):
     assert [sim.outlet(n).closed for n in (2, 3, 4)] == [False, False, True]
 
 
+@pytest.mark.after(charging, 2, 3)
 def test_contactor_closes_only_when_the_opened_relays_are_read_back(sim, monkeypatch):
-    charging(sim, 2, 3)
     sim.world.fault(3, "short", amps=100, at_phase=60)
     assert sim.run(NS, until=lambda: sim.ended(3))
     sim.run(50 * MS)
@@ -172,8 +172,8 @@ def test_contactor_closes_only_when_the_opened_relays_are_read_back(sim, monkeyp
     assert sim.outlet(2).closed
 
 
+@pytest.mark.after(charging, 2, 3)
 def test_relays_that_cannot_be_read_back_leave_the_contactor_open_until_they_can(sim):
-    charging(sim, 2, 3)
     sim.world.fault(3, "short", amps=100, at_phase=60)
     assert sim.run(NS, until=lambda: sim.ended(3))
     sim.run(50 * MS)
@@ -219,9 +219,9 @@ def test_short_through_an_open_outlet_is_a_weld_during_the_weld_check_too(sim):
     assert last_trip(sim, 3)[0] is Fault.RELAY_WELDED
 
 
+@pytest.mark.after(charging, 2, 3)
 def test_alarm_lets_no_relay_part_on_a_short(sim):
     """Smoke in the first half-cycle of a short: its relay waits for the contactor, the others do not."""
-    charging(sim, 2, 3)
     before = sim.world.journal.last_seq
     sim.world.fault(3, "short", amps=90, at_phase=30)
     assert sim.run(NS, until=lambda: sim.guard.watching)
@@ -236,9 +236,9 @@ def test_alarm_lets_no_relay_part_on_a_short(sim):
 # --- the greatest of all witnesses; unknown counts as great --------------------------------------------------------
 
 
+@pytest.mark.after(charging, 2, 3)
 def test_outlet_that_is_not_measured_is_opened_by_the_contactor(sim):
     """`sensor_lost` opens it on whatever flows; the others are without power for 70 ms."""
-    charging(sim, 2, 3)
     before = sim.world.journal.last_seq
     sim.world.fault(3, "nack")
     assert sim.run(NS, until=lambda: sim.events(3, EventKind.TRIPPED))
@@ -248,8 +248,8 @@ def test_outlet_that_is_not_measured_is_opened_by_the_contactor(sim):
     assert sim.outlet(2).closed
 
 
+@pytest.mark.after(charging, 1, 2, 3, 4)
 def test_ordinary_stops_leave_the_contactor_alone(sim):
-    charging(sim, 1, 2, 3, 4)
     before = sim.world.journal.last_seq
     chance = random.Random(1)
     sim.world.fault(9, "stuck_bus")  # a hang of somebody else makes readings older, and not unknown
@@ -260,9 +260,9 @@ def test_ordinary_stops_leave_the_contactor_alone(sim):
     assert ("contactor_off", None) not in happened(sim, before)
 
 
+@pytest.mark.after(charging, 2, 3)
 def test_rms_that_contradicts_the_peak_chooses_the_contactor(sim):
     """Peak register and alert line both dead: the heat of the wire trips, by a reading that lags."""
-    charging(sim, 2, 3)
     sim.world.fault(3, "stuck", chip="meter", register="peak_a", value=FROZEN_LOW)
     sim.world.fault(3, "alert_stuck", level="high")
     sim.run(50 * MS)
@@ -276,10 +276,10 @@ def test_rms_that_contradicts_the_peak_chooses_the_contactor(sim):
 # --- a bus that hangs -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.after(charging, 3, 7)
 @pytest.mark.parametrize("hanging", [1, 5, 9])
 @pytest.mark.parametrize(("amps", "at_phase"), [(26, 60), (60, 100), (100, 165)])
 def test_short_that_begins_with_a_hang_of_another_segment_is_found_in_a_mains_cycle(sim, hanging, amps, at_phase):
-    charging(sim, 3, 7)
     sim.run(7 * MS)
     sim.world.fault(3, "short", amps=amps, at_phase=at_phase)
     sim.world.fault(hanging, "stuck_bus")
@@ -288,8 +288,8 @@ def test_short_that_begins_with_a_hang_of_another_segment_is_found_in_a_mains_cy
     assert last_trip(sim, 3) == (Fault.SHORT_CIRCUIT, True)
 
 
+@pytest.mark.after(charging, 3)
 def test_hang_is_its_own_channels_whoever_meets_it(sim):
-    charging(sim, 3)
     scanner = sim.guard._scanner
     for _ in range(3):  # whichever segment was read last
         scanner._muxes.select(0x70, 4)
@@ -302,8 +302,8 @@ def test_hang_is_its_own_channels_whoever_meets_it(sim):
     assert sim.outlet(3).closed
 
 
+@pytest.mark.after(charging, 3, 7)
 def test_short_that_the_breaker_cleared_during_a_hang_is_told_and_latched(sim):
-    charging(sim, 3, 7)
     sim.run(7 * MS)
     sim.world.fault(9, "stuck_bus")
     sim.run(2 * MS)
@@ -327,9 +327,9 @@ def test_short_cleared_by_the_breaker_behind_a_hung_segment_is_told_and_latched(
     assert last_trip(sim, 3) == (Fault.SHORT_CIRCUIT, True)
 
 
+@pytest.mark.after(charging, 2, 3)
 def test_segment_that_holds_the_bus_does_not_keep_a_relay_closed(sim):
     """The expander is on the same bus: a stop just then once took the contactor and every charge."""
-    charging(sim, 2, 3)
     sim.guard._scanner._muxes.select(0x70, 4)
     sim.world.fault(9, "stuck_bus")
     assert isinstance(sim.stop(3), Done)

@@ -15,14 +15,14 @@ NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path)
+def sim(prepared):
+    return prepared()
 
 
 @pytest.fixture
-def striding(tmp_path):
+def striding(prepared):
     """A guard without heartbeat hardware, which would open at ticks seconds apart."""
-    return SimCabinet(tmp_path, demo_config(NO_HEARTBEAT))
+    return prepared(demo_config(NO_HEARTBEAT))
 
 
 def test_guard_comes_up_with_everything_open_and_every_outlet_ready(sim):
@@ -43,8 +43,8 @@ def test_nothing_may_be_closed_before_the_weld_check_is_over(tmp_path, monkeypat
     assert sim.run(3 * NS, until=lambda: isinstance(sim.start(1), Done))
 
 
+@pytest.mark.after(charging, 3, load="resistor:500")
 def test_charge_is_seen_metered_and_ended(sim):
-    charging(sim, 3, load="resistor:500")
     sim.run(5 * NS)
     sim.stop(3)
     sim.tick()
@@ -66,8 +66,8 @@ def test_outlet_without_a_bike_ends_by_itself_and_says_why(striding):
     assert sim.events(4)[-1].charge_count.charging_ms == 0
 
 
+@pytest.mark.after(charging, 3, load="resistor:500")
 def test_bought_limits_end_a_charge_with_nobody_else_alive(sim):
-    charging(sim, 3, load="resistor:500")
     sim.guard.handle(Energise(99, 3, sim.unit(3).session_id, ChargeLimits(charging_s=10)))
     assert sim.run(20 * NS, until=lambda: sim.ended(3))
     assert sim.events(3)[-1].reason is EndReason.LIMIT_TIME
@@ -75,24 +75,24 @@ def test_bought_limits_end_a_charge_with_nobody_else_alive(sim):
     assert 10_000 <= sim.events(3)[-1].charge_count.charging_ms < 10_250
 
 
+@pytest.mark.after(charging, 3)
 def test_same_energise_again_changes_the_limits_and_nothing_else(sim):
-    charging(sim, 3)
     before = sim.outlet(3)
     assert sim.guard.handle(Energise(7, 3, before.session_id, ChargeLimits(charging_s=60))) == Done(7)
     assert sim.unit(3).charge.limits == ChargeLimits(charging_s=60)
     assert sim.events(3, EventKind.CLOSED) == sim.events(3, EventKind.CLOSED)[:1]
 
 
+@pytest.mark.after(charging, 3)
 def test_outlet_of_one_session_is_refused_to_another_and_an_ended_session_stays_over(sim):
-    charging(sim, 3)
     session_id = sim.outlet(3).session_id
     assert sim.start(3, "other") == Refusal(2, "outlet_busy", {"outlet": 3})
     sim.stop(3)
     assert sim.start(3, session_id) == Refusal(4, "session_over", {"outlet": 3})
 
 
+@pytest.mark.after(charging, 3)
 def test_open_for_a_session_that_is_not_there_touches_nothing(sim):
-    charging(sim, 3)
     assert sim.guard.handle(Open(8, 3, EndReason.STOPPED_BY_STAFF, session_id="gone")) == Done(8)
     assert sim.outlet(3).closed
 
@@ -101,8 +101,8 @@ def test_unknown_outlet_is_refused(sim):
     assert sim.start(11) == Refusal(1, "unknown_outlet", {"outlet": 11})
 
 
+@pytest.mark.after(charging, 3)
 def test_latched_outlet_refuses_until_staff_clear_it_and_a_new_guard_remembers(sim):
-    charging(sim, 3)
     sim.world.fault(3, "short", amps=60)
     sim.run(NS, until=lambda: sim.ended(3))
     sim.world.clear(3)
@@ -115,8 +115,8 @@ def test_latched_outlet_refuses_until_staff_clear_it_and_a_new_guard_remembers(s
     assert sim.clear(3).code == "nothing_to_clear"
 
 
+@pytest.mark.after(charging, 3)
 def test_counters_and_epoch_survive_a_killed_guard(sim):
-    charging(sim, 3)
     sim.run(4 * NS)
     before, run = sim.outlet(3).count, sim.guard.guard_run
     epoch = sim.guard.epoch
@@ -129,15 +129,15 @@ def test_counters_and_epoch_survive_a_killed_guard(sim):
     assert before.energy_mwh <= after.energy_mwh <= before.energy_mwh + 60
 
 
+@pytest.mark.after(charging, 3, load="resistor:1000")
 def test_hot_contacts_open_their_outlet_and_warn_before(sim):
-    charging(sim, 3, load="resistor:1000")
     sim.world.fault(3, "hot")
     assert sim.run(400 * NS, until=lambda: sim.ended(3))
     assert sim.events(3)[-1].fault is Fault.OUTLET_HOT
 
 
+@pytest.mark.after(charging, 3, 4, 5)
 def test_lost_meter_opens_its_two_outlets_names_itself_and_comes_back(sim):
-    charging(sim, 3, 4, 5)
     sim.world.fault(3, "nack")
     assert sim.run(NS, until=lambda: sim.ended(3) and sim.ended(4))
     assert [sim.events(n)[-1].fault for n in (3, 4)] == [Fault.SENSOR_LOST, Fault.SENSOR_LOST]
@@ -154,8 +154,8 @@ def test_lost_meter_opens_its_two_outlets_names_itself_and_comes_back(sim):
     assert isinstance(sim.start(3), Done)
 
 
+@pytest.mark.after(charging, 3, 5, 9)
 def test_stuck_bus_costs_its_own_segment_only(sim):
-    charging(sim, 3, 5, 9)
     sim.world.fault(5, "stuck_bus")
     assert sim.run(2 * NS, until=lambda: sim.ended(5))
     sim.run(3 * NS)
@@ -184,8 +184,8 @@ def test_chip_that_does_not_let_go_leaves_everything_open(tmp_path):
     assert not sim.outlet(3).closed
 
 
+@pytest.mark.after(charging, 3)
 def test_chip_that_forgot_its_setup_is_set_up_again_without_a_trip(sim):
-    charging(sim, 3)
     sim.world.fault(3, "chip_reset")
     sim.run(4 * NS)
     assert sim.outlet(3).closed
@@ -194,8 +194,8 @@ def test_chip_that_forgot_its_setup_is_set_up_again_without_a_trip(sim):
     assert reaction_ms(sim, 3) < 3, "the alert level was set again"
 
 
+@pytest.mark.after(charging, 3, 5, load="resistor:500")
 def test_welded_relay_takes_the_contactor_and_stays_latched(sim):
-    charging(sim, 3, 5, load="resistor:500")
     sim.world.fault(3, "welded")
     sim.stop(3)
     assert sim.run(NS, until=lambda: sim.outlet(3).fault is Fault.RELAY_WELDED)
@@ -219,8 +219,8 @@ def test_relay_welded_before_the_guard_came_is_found_at_its_start(sim, load):
     assert sim.world.truth(3).current_ma == 0
 
 
+@pytest.mark.after(charging, 1, 5, 9)
 def test_late_tick_opens_everything_and_may_go_on_at_once(sim):
-    charging(sim, 1, 5, 9)
     sim.guard.tick(late_ns=60 * MS)
     sim.tick()
     assert [sim.outlet(n).closed for n in (1, 5, 9)] == [False] * 3
@@ -242,8 +242,8 @@ def test_many_meters_that_come_back_at_once_cut_no_healthy_charge(tmp_path):
     assert not sim.ended(1)
 
 
+@pytest.mark.after(charging, 1, 5, 9)
 def test_stall_in_the_middle_of_a_scan_opens_everything_too(sim, monkeypatch):
-    charging(sim, 1, 5, 9)
     between, calls = sim.guard._between_segments, itertools.count()
 
     def stalled() -> None:
@@ -259,8 +259,8 @@ def test_stall_in_the_middle_of_a_scan_opens_everything_too(sim, monkeypatch):
     assert isinstance(sim.start(1), Done)
 
 
+@pytest.mark.after(charging, 3)
 def test_relay_found_open_ends_its_charge_and_is_not_closed_again(sim):
-    charging(sim, 3)
     sim.guard._relays.release(3, "something else")
     sim.run(CHARGE_STEP_NS + 5 * MS)
     assert sim.events(3)[-1].reason is EndReason.POWER_LOST
@@ -269,9 +269,9 @@ def test_relay_found_open_ends_its_charge_and_is_not_closed_again(sim):
     assert sim.world.truth(3).current_ma == 0
 
 
+@pytest.mark.after(charging, 3)
 def test_charge_pauses_without_mains_and_may_go_on_a_minute_after_it_is_back(striding):
     sim = striding
-    charging(sim, 3)
     before = sim.outlet(3).charge_count
     sim.world.set_mains(cut=True)
     sim.stride(70 * NS, NS)
@@ -288,8 +288,8 @@ def test_charge_pauses_without_mains_and_may_go_on_a_minute_after_it_is_back(str
     assert isinstance(sim.start(3, paused.session_id), Done), "the same session goes on"
 
 
+@pytest.mark.after(charging, 3)
 def test_short_dip_of_the_mains_pauses_nothing(sim):
-    charging(sim, 3)
     sim.world.set_mains(cut=True)
     sim.run(600 * MS)
     sim.world.set_mains(cut=False)
@@ -298,16 +298,16 @@ def test_short_dip_of_the_mains_pauses_nothing(sim):
     assert not sim.ended(3)
 
 
+@pytest.mark.after(charging, 3, 5)
 def test_expander_that_lost_its_setup_ends_its_charges_and_serves_again(sim):
-    charging(sim, 3, 5)
     sim.world.fault(3, "chip_reset", chip="expander")
     assert sim.run(3 * NS, until=lambda: sim.ended(3) and sim.ended(5))
     assert [sim.events(n)[-1].reason for n in (3, 5)] == [EndReason.POWER_LOST] * 2
     assert sim.run(2 * NS, until=lambda: isinstance(sim.start(3), Done))
 
 
+@pytest.mark.after(charging, 1, 10)
 def test_stopping_guard_leaves_everything_open(sim):
-    charging(sim, 1, 10)
     sim.guard.stop()
     sim.world.sync()
     assert [sim.world.truth(n).coil_told for n in range(1, 11)] == [False] * 10

@@ -25,8 +25,8 @@ from cabinet_testing.sim_maintenance import LAMP, WHO, ask, charging, job_done, 
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path)
+def sim(prepared):
+    return prepared()
 
 
 # --- closing for a test ----------------------------------------------------------------------------------------------
@@ -62,8 +62,8 @@ def test_test_closing_does_not_end_for_want_of_a_load(tmp_path):
     assert not sim.outlet(3).closed
 
 
+@pytest.mark.after(charging, 3)
 def test_test_closing_is_refused_while_a_resident_charges_and_ends_the_charge_when_forced(sim):
-    charging(sim, 3)
     before = switched(sim, 3)
     assert ask(sim, StartTestCharge, 3, 10) == "resident_charging"
     assert not sim.outlet(3).trial
@@ -75,8 +75,8 @@ def test_test_closing_is_refused_while_a_resident_charges_and_ends_the_charge_wh
     assert sim.outlet(3).trial
 
 
+@pytest.mark.after(charging, 3)
 def test_forced_test_that_the_check_refuses_does_not_end_the_charge(sim):
-    charging(sim, 3)
     sim.unit(3).inputs.voltage_mv = ABSENT
     assert ask(sim, StartTestCharge, 3, 10, forced=True) == "voltage_out_of_band"
     assert sim.unit(3).has_resident
@@ -121,8 +121,8 @@ def test_locked_outlet_refuses_residents_and_lets_staff_test_also_after_a_restar
     assert sim.outlet(3).refusal is None
 
 
+@pytest.mark.after(charging, 3)
 def test_lock_of_a_charging_outlet_needs_force(sim):
-    charging(sim, 3)
     assert ask(sim, TakeOutOfService, 3, "x") == "resident_charging"
     assert sim.outlet(3).note is None
     assert sim.outlet(3).closed
@@ -130,13 +130,13 @@ def test_lock_of_a_charging_outlet_needs_force(sim):
     assert not sim.outlet(3).closed
 
 
-def test_unreadable_book_takes_every_outlet_out_of_service_and_is_kept(sim, tmp_path):
+def test_unreadable_book_takes_every_outlet_out_of_service_and_is_kept(sim):
     sim.close()
-    (tmp_path / NAME).write_bytes(b"{")
+    (sim.state / NAME).write_bytes(b"{")
     sim.boot()
     assert {state.refusal for state in sim.guard.snapshot().outlets} == {"out_of_service"}
     assert sim.outlet(1).note == UNREADABLE_NOTE
-    assert (tmp_path / "upkeep.damaged").read_bytes() == b"{"
+    assert (sim.state / "upkeep.damaged").read_bytes() == b"{"
     assert "upkeep.json" in sim.guard.maintenance_state().damaged
     sim.boot()
     assert sim.outlet(1).refusal == "out_of_service"
@@ -145,8 +145,8 @@ def test_unreadable_book_takes_every_outlet_out_of_service_and_is_kept(sim, tmp_
 # --- the contactor ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.after(charging, 3)
 def test_contactor_held_open_stays_open_over_a_restart_until_released(sim):
-    charging(sim, 3)
     assert ask(sim, SetContactorLockout, True) == "resident_charging"
     assert sim.guard.snapshot().contactor_closed
     assert ask(sim, SetContactorLockout, True, forced=True) is None
@@ -208,8 +208,8 @@ def test_self_test_finds_a_contactor_that_does_not_open(sim):
     assert (job.state, job.fault) == (JobState.FAILED, Fault.CONTACTOR_WELDED)
 
 
+@pytest.mark.after(charging, 3)
 def test_self_test_waits_for_residents_unless_forced(sim):
-    charging(sim, 3)
     assert ask(sim, StartSelfTest, 5) == "resident_charging"
     assert sim.outlet(3).closed
     assert ask(sim, StartSelfTest, 5, forced=True) is None

@@ -35,8 +35,8 @@ def trip(at_ns: int, outlet: int | None = 3, fault: Fault = Fault.SHORT_CIRCUIT,
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path)
+def sim(prepared):
+    return prepared()
 
 
 def charging(sim: SimCabinet, *outlets: int) -> None:
@@ -46,8 +46,8 @@ def charging(sim: SimCabinet, *outlets: int) -> None:
     sim.run(4 * NS)
 
 
+@pytest.mark.after(charging, 3, 8)
 def test_short_is_kept_with_two_seconds_before_and_one_after_for_every_outlet(sim):
-    charging(sim, 3, 8)
     sim.world.fault(3, "short", amps=60)
     sim.run(2 * NS)
     sim.close()
@@ -76,8 +76,8 @@ def test_trip_in_the_first_second_is_kept_with_what_there_was(tmp_path, monkeypa
     assert 300 < recording.header.rows < 420
 
 
+@pytest.mark.after(charging, 3)
 def test_guard_that_ends_keeps_a_trip_that_waits_for_its_last_second(sim):
-    charging(sim, 3)
     sim.world.fault(3, "short", amps=60)
     sim.run(100 * MS)
     sim.stop_guard()
@@ -86,8 +86,8 @@ def test_guard_that_ends_keeps_a_trip_that_waits_for_its_last_second(sim):
     assert recording.at_ns[-1] - recording.header.marks[0].at_ns < 200 * MS
 
 
+@pytest.mark.after(charging, 3, 8)
 def test_trips_within_a_second_share_a_recording(sim):
-    charging(sim, 3, 8)
     sim.world.fault(3, "short", amps=40)
     sim.run(500 * MS)
     sim.world.fault(8, "short", amps=40)

@@ -12,13 +12,13 @@ OTHERS = [1, 2, 4, 5, 6, 7, 8, 9, 10]
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path)
+def sim(prepared):
+    return prepared()
 
 
+@pytest.mark.after(charging, 2, 3, 4)
 @pytest.mark.parametrize("amps", [25, 60, 250])
 def test_short_circuit_opens_only_its_outlet(sim, amps):
-    charging(sim, 2, 3, 4)
     sim.world.fault(3, "short", amps=amps)
     assert sim.run(NS, until=lambda: sim.ended(3))
     trip = sim.events(3)[-1]
@@ -30,8 +30,8 @@ def test_short_circuit_opens_only_its_outlet(sim, amps):
     assert states == {**expected, 3: (False, Fault.SHORT_CIRCUIT)}
 
 
+@pytest.mark.after(charging, 3)
 def test_peak_over_the_hard_ceiling_trips_by_the_alert_line_within_three_milliseconds(sim):
-    charging(sim, 3)
     sim.world.fault(3, "short", amps=300, at_phase=60)
     assert sim.run(NS, until=lambda: sim.ended(3))
     assert reaction_ms(sim, 3) < 3
@@ -72,8 +72,8 @@ def test_short_whose_chip_shows_three_times_the_ordinary_crosstalk_is_no_weld_of
     assert (states[1], states[5]) == ((False, None), (True, None))
 
 
+@pytest.mark.after(charging, 2, 3)
 def test_short_that_its_relay_can_break_leaves_the_contactor_alone(sim):
-    charging(sim, 2, 3)
     sim.world.fault(3, "short", amps=50, at_phase=5)
     before = sim.world.journal.last_seq
     assert sim.run(NS, until=lambda: sim.ended(3))
@@ -81,8 +81,8 @@ def test_short_that_its_relay_can_break_leaves_the_contactor_alone(sim):
     assert "contactor_off" not in {r.kind for r in sim.world.journal.after(before)}
 
 
+@pytest.mark.after(charging, 2, 3)
 def test_relay_that_does_not_open_in_time_leaves_all_without_power(sim, monkeypatch):
-    charging(sim, 2, 3)
     sim.world.fault(3, "nack", chip="expander")
     sim.world.fault(3, "short", amps=300, at_phase=60)
     assert sim.run(2 * NS, until=lambda: sim.ended(2) and sim.ended(3))
@@ -92,8 +92,8 @@ def test_relay_that_does_not_open_in_time_leaves_all_without_power(sim, monkeypa
     assert sim.world.truth(3).current_ma == 0
 
 
+@pytest.mark.after(charging, 3)
 def test_half_wave_short_is_found(sim):
-    charging(sim, 3)
     sim.world.fault(3, "short", amps=60, shape="half")
     assert sim.run(NS, until=lambda: sim.ended(3))
     assert sim.events(3)[-1].fault is Fault.SHORT_CIRCUIT
@@ -113,8 +113,8 @@ def test_plugging_in_and_switching_on_never_looks_like_a_short(sim, load):
     assert [e for e in sim.seen if e.kind is EventKind.TRIPPED] == []
 
 
+@pytest.mark.after(charging, 3)
 def test_overload_trips_overcurrent_and_not_short_circuit(sim):
-    charging(sim, 3)
     sim.world.fault(3, "overload", amps=12)
     assert sim.run(10 * NS, until=lambda: sim.ended(3))
     assert sim.events(3)[-1].fault is Fault.OVERCURRENT

@@ -5,7 +5,7 @@ import pytest
 from cabinet.clock import MS, NS
 from cabinet.link.guard_protocol import Done
 from cabinet.model import EventKind, Fault
-from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet_testing.sim_cabinet import NO_HEARTBEAT, SimCabinet, demo_config
 from cabinet_testing.sim_charges import charging
 
 FULL_SCALE_A = 200
@@ -15,8 +15,8 @@ LOAD = "resistor:300"  # 1.36 A
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path)
+def sim(prepared):
+    return prepared()
 
 
 def faults(sim: SimCabinet) -> dict[int | None, Fault | None]:
@@ -28,10 +28,10 @@ def faults(sim: SimCabinet) -> dict[int | None, Fault | None]:
     return found
 
 
+@pytest.mark.after(charging, 3, 6, load=LOAD)
+@pytest.mark.after(SimCabinet.run, 2 * NS)
 @pytest.mark.parametrize("amps", [0.0, 0.1, 0.3, 1.3, 3.0, 25.0])
 def test_peak_that_stands_still_under_load_opens_its_outlet_within_six_seconds(sim, amps):
-    charging(sim, 3, 6, load=LOAD)
-    sim.run(2 * NS)
     sim.world.fault(3, "stuck", register="peak_a", value=round(amps * CODE_PER_A_PEAK))
     limit_ns = (4 if amps <= 1 else 6) * NS
     assert sim.run(limit_ns, until=lambda: not sim.outlet(3).closed)
@@ -41,11 +41,11 @@ def test_peak_that_stands_still_under_load_opens_its_outlet_within_six_seconds(s
     assert sim.outlet(6).closed
 
 
+@pytest.mark.after(charging, 3, 6, load=LOAD)
+@pytest.mark.after(SimCabinet.run, 2 * NS)
 @pytest.mark.parametrize("register", ["rms_a", "power_a", "voltage"])
 @pytest.mark.parametrize("value", [None, 0])
 def test_slow_register_that_stands_still_under_load_opens_its_outlet_within_six_seconds(sim, register, value):
-    charging(sim, 3, 6, load=LOAD)
-    sim.run(2 * NS)
     sim.world.fault(3, "stuck", register=register, **({} if value is None else {"value": value}))
     assert sim.run(6 * NS, until=lambda: not sim.outlet(3).closed)
     sim.run(3 * NS)
@@ -59,11 +59,11 @@ def test_slow_register_that_stands_still_under_load_opens_its_outlet_within_six_
 MOMENTS_S = (2.0, 3.5, 5.0)
 
 
+@pytest.mark.after(charging, 3, 6, load=LOAD)
 @pytest.mark.parametrize("moment_s", MOMENTS_S)
 @pytest.mark.parametrize("register", ["aigain", "pga_ia"])
 def test_short_behind_a_gain_that_was_lost_under_load_is_dead_within_a_third_of_a_second(sim, register, moment_s):
     """A gain of 0, or 1/500, makes peak, RMS and power alike too low: none contradicts another."""
-    charging(sim, 3, 6, load=LOAD)
     sim.run(round(moment_s * NS))
     sim.world.fault(3, "stuck", register=register, value=0 if register == "aigain" else 7)
     sim.world.fault(3, "breaker", acts="never")
@@ -83,8 +83,8 @@ def test_gain_that_is_lost_while_nothing_is_plugged_in_is_found_within_two_secon
     assert faults(sim)[3] is Fault.SENSOR_RESET
 
 
+@pytest.mark.after(charging, 3, load="resistor:900")
 def test_rms_that_stands_still_too_low_is_found_by_the_power(sim):
-    charging(sim, 3, load="resistor:900")
     sim.run(2 * NS)
     sim.world.fault(3, "stuck", register="rms_a", value=round(0.5 * CODE_PER_A_RMS))
     assert sim.run(4 * NS, until=lambda: not sim.outlet(3).closed)
@@ -93,12 +93,12 @@ def test_rms_that_stands_still_too_low_is_found_by_the_power(sim):
 
 
 def test_energy_that_stands_still_is_found_within_two_minutes(tmp_path):
-    sim = SimCabinet(tmp_path, demo_config(outlets=4))  # two intervals of a minute, whatever the length of a turn
+    sim = SimCabinet(tmp_path, demo_config(NO_HEARTBEAT, outlets=4))  # two intervals of a minute, whatever the turn
     values = {1: 0, 3: 4000}
     charging(sim, *values, 4, load=LOAD)
     for outlet, value in values.items():
         sim.world.fault(outlet, "stuck", register="energy_a", value=value)
-    assert sim.run(125 * NS, until=lambda: not any(sim.outlet(outlet).closed for outlet in values))
+    assert sim.stride(125 * NS, 200 * MS, until=lambda: not any(sim.outlet(outlet).closed for outlet in values))
     assert faults(sim) == dict.fromkeys(values, Fault.SENSOR_FROZEN)
     assert sim.outlet(4).closed
 
@@ -110,9 +110,9 @@ def test_peak_that_stands_still_while_idle_is_found_before_a_charge(sim):
     assert [o.outlet for o in sim.guard.snapshot().outlets if o.fault is not None] == [3]
 
 
+@pytest.mark.after(charging, 3, 6, load=LOAD)
+@pytest.mark.after(SimCabinet.run, 2 * NS)
 def test_relay_that_welds_behind_a_peak_that_stands_still_is_found_by_the_rms(sim):
-    charging(sim, 3, 6, load=LOAD)
-    sim.run(2 * NS)
     sim.world.fault(3, "welded")
     sim.world.fault(3, "stuck", register="peak_a", value=0)
     assert sim.run(6 * NS, until=lambda: sim.outlet(3).fault is Fault.RELAY_WELDED)
@@ -128,9 +128,9 @@ def test_weld_check_at_the_start_does_not_rest_on_the_peak_alone(sim):
     assert sim.outlet(3).fault is Fault.RELAY_WELDED
 
 
+@pytest.mark.after(charging, 3, 6, load=LOAD)
+@pytest.mark.after(SimCabinet.run, 2 * NS)
 def test_cabinets_meter_that_stands_still_opens_nothing_and_is_named(sim):
-    charging(sim, 3, 6, load=LOAD)
-    sim.run(2 * NS)
     sim.world.fault(3, "stuck", chip="feed_meter", register="power_a")
     sim.run(6 * NS)
     sim.stop(6)

@@ -13,13 +13,13 @@ AWAKE = 0x60C0  # as set up; the simulated cell has no AL
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path)
+def sim(prepared):
+    return prepared()
 
 
 @pytest.fixture
-def striding(tmp_path):
-    return SimCabinet(tmp_path, demo_config(NO_HEARTBEAT))
+def striding(prepared):
+    return prepared(demo_config(NO_HEARTBEAT))
 
 
 def warned(sim: SimCabinet, fault: Fault) -> set[int | None]:
@@ -34,9 +34,9 @@ def config_of(sim: SimCabinet, outlet: int) -> int:
     return sim.world.thermometers[outlet]._registers[1]
 
 
+@pytest.mark.after(charging, 3, load="resistor:800")
 def test_thermometer_put_to_sleep_while_a_bad_contact_burns_is_awake_in_two_seconds_and_trips_by_its_heat(striding):
     sim = striding
-    charging(sim, 3, load="resistor:800")
     sim.world.fault(3, "hot", ohms=0.9)
     sim.world.fault(3, "upset", chip="thermometer", register="config", value=SHUT_DOWN)
     assert sim.run(2 * NS, until=lambda: config_of(sim, 3) == AWAKE)
@@ -54,8 +54,8 @@ def test_thermometer_asleep_at_the_start_is_woken(sim):
     assert sim.outlet(3).refusal is None
 
 
+@pytest.mark.after(charging, 3, 6)
 def test_thermometer_that_cannot_be_woken_costs_its_outlets_and_not_the_meter_beside_it(sim):
-    charging(sim, 3, 6)
     sim.run(NS)
     sim.world.fault(3, "stuck", chip="thermometer", register="config", value=SHUT_DOWN)
     assert sim.run(7 * NS, until=lambda: not sim.outlet(3).closed)
@@ -67,8 +67,8 @@ def test_thermometer_that_cannot_be_woken_costs_its_outlets_and_not_the_meter_be
     assert sim.run(3 * NS, until=lambda: sim.outlet(3).refusal is None), "and it comes back by itself"
 
 
+@pytest.mark.after(charging, 3, 6)
 def test_thermometer_that_was_reset_is_set_up_again_and_said_without_a_break(sim):
-    charging(sim, 3, 6)
     sim.run(NS)
     sim.world.fault(3, "chip_reset", chip="thermometer")
     assert sim.run(2 * NS, until=lambda: config_of(sim, 3) == AWAKE)
@@ -94,9 +94,9 @@ def test_thermometer_that_shows_25_degrees_while_a_contact_burns_at_700_watts_is
     assert sim.outlet(6).closed
 
 
+@pytest.mark.after(charging, 3, load="resistor:150")
 def test_register_that_stands_still_at_a_small_load_is_found_by_the_chips_own_comparison_when_it_is_hot(striding):
     sim = striding
-    charging(sim, 3, load="resistor:150")
     sim.world.fault(3, "stuck", chip="thermometer", register="temperature")
     sim.world.fault(3, "hot", ohms=12)
     assert sim.stride(600 * NS, NS, until=lambda: not sim.outlet(3).closed)
@@ -104,9 +104,9 @@ def test_register_that_stands_still_at_a_small_load_is_found_by_the_chips_own_co
     assert sim.world.thermometers[3].temperature_c(sim.clock.monotonic_ns()) < 85
 
 
+@pytest.mark.after(charging, 3)
 def test_thermometer_inside_that_stands_still_warns_and_its_value_is_none(striding):
     sim = striding
-    charging(sim, 3)
     sim.world.fault(3, "frozen", chip="inside_thermometer")
     for _ in range(40):
         sim.world.ambient_c += 0.1
@@ -138,13 +138,13 @@ def test_warm_morning_with_charges_at_any_load_trips_nothing(striding):
     assert warned(sim, Fault.SENSOR_FROZEN) == set()
 
 
+@pytest.mark.after(charging, 3, 6)
 @pytest.mark.parametrize(
     ("register", "value", "wanted"),
     [("ipol", 0xFFFF, 0), ("iocon", 0x2020, 0)],
     ids=["inputs inverted", "no counting on"],
 )
 def test_settings_of_the_relays_expander_are_set_right_and_said_and_charges_go_on(sim, register, value, wanted):
-    charging(sim, 3, 6)
     sim.world.fault(3, "upset", chip="expander", register=register, value=value)
     sim.run(3 * NS)
     expander = sim.world.expanders[sim.world.coil_place[3][0]]
@@ -154,8 +154,8 @@ def test_settings_of_the_relays_expander_are_set_right_and_said_and_charges_go_o
     assert sim.outlet(6).closed
 
 
+@pytest.mark.after(charging, 3, 6)
 def test_mux_that_joins_one_channel_too_many_is_found_within_a_second_and_set_right(sim):
-    charging(sim, 3, 6)
     sim.run(NS)
     sim.world.fault(3, "upset", chip="mux", register="channels", value=0x03)
     sim.run(NS)
@@ -164,8 +164,8 @@ def test_mux_that_joins_one_channel_too_many_is_found_within_a_second_and_set_ri
     assert sim.outlet(6).closed
 
 
+@pytest.mark.after(charging, 3, 6)
 def test_mux_that_keeps_one_channel_shows_no_outlet_the_readings_of_another(sim):
-    charging(sim, 3, 6)
     sim.run(NS)
     sim.world.fault(3, "stuck", chip="mux", register="channels", value=0x02)
     assert sim.run(NS, until=lambda: not sim.outlet(6).closed)

@@ -13,16 +13,16 @@ WITHOUT_ALERTS = {f'alert = "gpio:{pin}"\n': "" for pin in ALERT_PINS}
 
 
 @pytest.fixture
-def sim(tmp_path) -> SimCabinet:
-    return SimCabinet(tmp_path, demo_config(WITHOUT_ALERTS))
+def sim(prepared) -> SimCabinet:
+    return prepared(demo_config(WITHOUT_ALERTS))
 
 
 # From where a scan of 3 ms does not show on which side of the voltage's crest the current began, so that only its end
 # tells it from an inrush: before, at and behind the crest, and around the zero crossing.
+@pytest.mark.after(charging, 3, load="resistor:300")
 @pytest.mark.parametrize("in_scan_ms", [0, 1, 2])
 @pytest.mark.parametrize("phase_deg", [5, 45, 62, 123, 131, 176, 187, 221, 313, 352])
 def test_short_just_above_the_limit_opens_within_a_mains_cycle_without_alert_lines(sim, phase_deg, in_scan_ms):
-    charging(sim, 3, load="resistor:300")
     sim.clock.advance_ns(in_scan_ms * MS)
     sim.world.fault(3, "short", amps=25.2, at_phase=phase_deg)
     assert sim.run(NS, until=lambda: sim.ended(3))
@@ -30,9 +30,9 @@ def test_short_just_above_the_limit_opens_within_a_mains_cycle_without_alert_lin
     assert reaction_ms(sim, 3) <= 20
 
 
+@pytest.mark.after(charging, 3)
 def test_mains_phase_is_not_lost_while_an_outlet_is_watched(sim):
     """The extra looks make a scan longer, and the phase needs a voltage every few milliseconds."""
-    charging(sim, 3)
     phase = sim.guard._scanner.phase
     sim.world.fault(3, "short", amps=25.2, at_phase=60)
     assert sim.run(NS, until=lambda: sim.guard.watching)

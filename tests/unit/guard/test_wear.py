@@ -19,13 +19,13 @@ from cabinet.maintenance import (
     OutletMaintenance,
     RelayWear,
 )
-from cabinet_testing.sim_cabinet import SimCabinet
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_maintenance import WHO, ask, charging, page_of
 
 
 @pytest.fixture
-def sim(tmp_path):
-    return SimCabinet(tmp_path)
+def sim(prepared):
+    return prepared(demo_config(outlets=6))
 
 
 LIFE = RelayLife(rated_ma=16_000, electrical_operations=100_000, mechanical_operations=10_000_000)
@@ -61,8 +61,8 @@ def test_each_operation_is_counted_by_what_it_broke_and_kept(sim):
     assert page_of(sim, 3).wear.used_ppb == used.used_ppb + 100
 
 
+@pytest.mark.after(charging, 3)
 def test_short_costs_more_than_a_charge(sim):
-    charging(sim, 3)
     before = page_of(sim, 3).wear.used_ppb
     sim.world.fault(3, "short", amps=60)
     assert sim.run(NS, until=lambda: sim.outlet(3).latched)
@@ -82,8 +82,8 @@ def test_relay_near_its_end_is_warned_of_once_and_a_new_one_starts_at_zero(sim, 
     assert (wear.operations, wear.used_ppb, wear.replaced.who) == (0, 0, WHO)
 
 
+@pytest.mark.after(charging, 3)
 def test_relay_is_not_replaced_under_a_charge(sim):
-    charging(sim, 3)
     assert ask(sim, ReplaceRelay, 3) == "outlet_busy"
 
 
@@ -119,8 +119,8 @@ def test_gain_that_no_sensor_needs_is_refused(sim, gains):
     assert page_of(sim, 3).gains == Gains()
 
 
+@pytest.mark.after(charging, 4)
 def test_calibration_waits_for_the_resident_on_the_same_chip(sim):
-    charging(sim, 4)
     assert ask(sim, SetGains, 3, Gains(1_010_000, 1_010_000)) == "resident_charging"
     assert ask(sim, SetGains, 5, Gains(1_010_000, 1_010_000)) is None
 

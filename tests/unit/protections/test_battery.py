@@ -6,6 +6,7 @@ import random
 import pytest
 
 from cabinet.model import Fault
+from cabinet.protections.thermal_runaway import ThermalRunaway
 from cabinet_testing import sim_habits as habits
 from cabinet_testing.protection_harness import OutletHarness
 
@@ -13,8 +14,16 @@ HOUR = 3600.0
 
 
 def follow(curve, hours: float, step_s: float = 5.0, resumed: bool = False):
-    """Feed the curve (W by s) to one outlet; the trip and the hour it came at."""
+    """Feed the curve (W by s) to one outlet; the trip and the hour it came at.
+
+    With readings closer together than 5 s, only the protection against a runaway judges them: it alone remembers hours.
+    """
     harness = OutletHarness()
+    if step_s < 5.0:
+        safety, runaway = harness.safety, harness.safety.of(ThermalRunaway)
+        for steps in (safety._each_tick, safety._usual_open, safety._usual_closed, safety._slow):
+            steps[:] = [step for step in steps if safety._owners[step] is runaway]
+        assert len(safety._slow) == 1
     harness.inputs.resumed = resumed
     for turn in range(int(hours * HOUR / step_s)):
         harness.values["power_mw"] = round(1000 * curve(turn * step_s))

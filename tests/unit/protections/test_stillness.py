@@ -44,7 +44,8 @@ class StillnessHarness:
         return None, seconds
 
     def _shown(self, celsius: float) -> int:
-        return int(math.floor((1000 * celsius + self._random.gauss(0, self._noise_mc)) / STEP_MC) * STEP_MC)
+        noise_mc = self._random.gauss(0, self._noise_mc) if self._noise_mc else 0.0
+        return int(math.floor((1000 * celsius + noise_mc) / STEP_MC) * STEP_MC)
 
 
 class Day(StillnessHarness):
