@@ -44,7 +44,7 @@ from cabinet.sim.smbus import Message
 from campaigns.runner import commit, machine
 
 BAR = 500_000  # at ten outlets
-RECORDED_NS = 12 * NS  # covers every slow value and every check of a setting
+RECORDED_NS = 12 * NS  # for ten outlets: covers every slow value and every check of a setting
 VOLTAGES = 10  # readings per chip
 WARM_TURNS = 350  # the voltage, each slow value and a snapshot have had their turn
 REPEATED_CALLS = 340
@@ -73,7 +73,7 @@ class TapedKernel:
 
     def ioctl(self, fd: int, request: int, data: Any = 0, mutate: bool = True) -> int:
         """Do what the kernel's I2C driver does for the requests in use; count the transfers."""
-        if self.keeping:
+        if self.keeping and request == smbus2.smbus2.I2C_RDWR:
             self.last.append((fd, request, data))
         if request == smbus2.smbus2.I2C_RDWR:
             self._combined(data)
@@ -118,8 +118,33 @@ class KernelTape(Tape):
         self.clock.advance_ns(wire_ns)
 
 
+class CellClock(TurningClock):
+    """A manual clock as cheap to read as the kernel's: its reading is no work of the guard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cell = [self._now_ns]
+        self.monotonic_ns = partial(operator.getitem, self._cell, 0)  # type: ignore[method-assign, assignment]
+
+    def advance_ns(self, duration_ns: int) -> None:
+        self._cell[0] += duration_ns
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        self._cell[0] = max(self._cell[0], deadline_ns)
+
+    def set_back(self, now_ns: int) -> None:
+        """Undo the time of transfers that are only repeated."""
+        self._cell[0] = now_ns
+
+    def wall(self) -> WallTime:
+        self._now_ns = self._cell[0]
+        return super().wall()
+
+
 class KernelCabinet(TapedCabinet):
     """A taped cabinet with the product's own bus code above the taped kernel."""
+
+    turning: CellClock
 
     def new_clock(self) -> TurningClock:
         return CellClock()
@@ -137,25 +162,6 @@ class KernelCabinet(TapedCabinet):
         tape = KernelTape(bus, muxes, bit_ns)
         tape.clock = self.turning
         return tape
-
-
-class CellClock(TurningClock):
-    """A manual clock as cheap to read as the kernel's: its reading is no work of the guard."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._cell = [self._now_ns]
-        self.monotonic_ns = partial(operator.getitem, self._cell, 0)  # type: ignore[method-assign, assignment]
-
-    def advance_ns(self, duration_ns: int) -> None:
-        self._cell[0] += duration_ns
-
-    def sleep_until(self, deadline_ns: int) -> None:
-        self._cell[0] = max(self._cell[0], deadline_ns)
-
-    def wall(self) -> WallTime:
-        self._now_ns = self._cell[0]
-        return super().wall()
 
 
 class ManualSelect:
@@ -186,7 +192,7 @@ class CountedGuard:
         sim.run(outlets * NS // 5 + 2 * NS)  # closings are 0.2 s apart; then soft starts end
         sim.tape.rewind()
         for _ in range(VOLTAGES):
-            sim.run(RECORDED_NS // VOLTAGES)
+            sim.run(RECORDED_NS * max(1, outlets // 10) // VOLTAGES)
             for segment in sim.guard._scanner.segments:  # because the guard may read the voltage from any chip
                 segment.chip.voltage_sample_mv()
         sim.close_doors()
@@ -197,6 +203,7 @@ class CountedGuard:
         self._server = LinkServer(self._socket, welcome, *calls)
         self._loop = Loop(config, guard, sim.alerts, self._server, sim.clock, sink())
         self._events = guard.events.last_seq
+        self.joined: dict[int, bytes] = {}
         self._viewer = subprocess.Popen([sys.executable, "-c", VIEWER, str(self._socket)], env=os.environ)
         loop_module.select = ManualSelect(sim.clock)  # type: ignore[attr-defined, assignment]
         give_up_s = time.monotonic() + VIEWER_S
@@ -227,10 +234,13 @@ class CountedGuard:
             raise RuntimeError(f"the guard found a fault in what was recorded: {faults[0]}")
 
     def repeat_calls(self, calls: list[tuple[int, int, Any]]) -> None:
-        """Only the replacement of the kernel, with the arguments of earlier calls."""
+        """Repeat only the replacement of the kernel, with the arguments of earlier calls."""
         ioctl = self.sim.kernel.ioctl
+        self.sim.tape.joined.update(self.joined)  # the muxes as they were before the first of them
+        now_ns = self.sim.turning.monotonic_ns()
         for fd, request, data in calls:
             ioctl(fd, request, data)
+        self.sim.turning.set_back(now_ns)
 
     def close(self) -> None:
         self._viewer.terminate()
@@ -242,6 +252,7 @@ class CountedGuard:
 def _measure(guard: CountedGuard, turns: int, around: Callable[[Callable[[], None]], float]) -> dict[str, float]:
     """Return figures a turn; `around` runs a function and returns its cost."""
     kernel = guard.sim.kernel
+    guard.joined = dict(guard.sim.tape.joined)
     kernel.keeping = True
     guard.turns(REPEATED_CALLS // 17)
     kernel.keeping = False

@@ -47,7 +47,7 @@ class Tape(SmbusCalls):
     def __init__(self, bus: SmbusCalls, muxes: Sequence[int], bit_ns: float) -> None:
         self._bus = bus
         self._bit_ns = bit_ns
-        self._joined = dict.fromkeys(muxes, b"")
+        self.joined = dict.fromkeys(muxes, b"")
         self._answers: dict[tuple[object, ...], list[bytes]] = {}
         self._played: dict[tuple[object, ...], Callable[[], bytes]] | None = None
         self.wire_ns = self.waited_ns = self.transfers = 0
@@ -64,9 +64,9 @@ class Tape(SmbusCalls):
         """Carry the messages. Raises KeyError if the tape is played and has no such transfer."""
         start_ns = time.monotonic_ns()
         for address, payload, _ in messages:
-            if address in self._joined and payload is not None:
-                self._joined[address] = payload
-        key = (*messages, *self._joined.values())
+            if address in self.joined and payload is not None:
+                self.joined[address] = payload
+        key = (*messages, *self.joined.values())
         if self._played is None:
             answer = self._bus.transfer(messages)
             answers = self._answers.setdefault(key, [])

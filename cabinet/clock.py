@@ -62,8 +62,7 @@ class Clock(Protocol):
 class SystemClock:
     """The kernel's clocks."""
 
-    def monotonic_ns(self) -> int:
-        return time.monotonic_ns()
+    monotonic_ns = staticmethod(time.monotonic_ns)  # the guard reads it fifty times a turn
 
     def wall(self) -> WallTime:
         return WallTime(time.time_ns() // MS, wall_time_is_synchronised())

@@ -54,7 +54,14 @@ class OutletSafety:
         """
         found: tuple[Step, dict[str, int]] | None = None
         steps = self._usual_closed if inputs.closed else self._usual_open
-        for step in self._each_tick if inputs.unusual else steps:
+        if (
+            inputs.late_ns
+            or inputs.found_open_at_ns is not None
+            or inputs.reset_at_ns is not None
+            or inputs.thermometer_reset_at_ns is not None
+        ):
+            steps = self._each_tick
+        for step in steps:
             if (why := step(inputs)) is not None:
                 found = found or (step, why)
         if inputs.slow_reads != self._slow_read or inputs.at_ns >= self._slow_due_ns:

@@ -19,7 +19,8 @@ class TurnTimes:
         self._until_ns = started_at_ns + TURNS_OVER_NS
 
     def note(self, used_ns: int, now_ns: int) -> None:
-        self._counts[min(used_ns // _BUCKET_NS, _BUCKETS - 1)] += 1
+        bucket = used_ns // _BUCKET_NS
+        self._counts[bucket if bucket < _BUCKETS else _BUCKETS - 1] += 1
         self._turns += 1
         if now_ns >= self._until_ns:
             self._until_ns = now_ns + TURNS_OVER_NS

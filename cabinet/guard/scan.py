@@ -390,7 +390,7 @@ class Scanner:
         input_.was_over = False
         inputs.peak_valid_at_ns = end_ns
         inputs.reset_at_ns = inputs.alert_at_ns = None
-        inputs.window = PeakWindow(peak_ma, from_ns, end_ns, None, None)
+        inputs.window = PeakWindow(peak_ma, from_ns, end_ns)
         return True
 
     def _note_alert(self, segment: Segment, input_: Input, peak_ma: int, from_ns: int, to_ns: int) -> None:

@@ -23,8 +23,8 @@ class PeakWindow(msgspec.Struct, frozen=True, gc=False):
     peak_ma: int
     from_ns: int
     to_ns: int
-    first_half_cycle: int | None
-    last_half_cycle: int | None
+    first_half_cycle: int | None = None
+    last_half_cycle: int | None = None
     crest_ns: int | None = None
     at_least: bool = False
 
@@ -61,13 +61,6 @@ class OutletInputs:
     found_open_at_ns: int | None = None  # commanded closed, and found open since then
     commanded_open_at_ns: int | None = None  # of the relay itself; set for windows over a short's limit
     alert_at_ns: int | None = None  # its chip reported a current over the alert level, and no valid low peak followed
-
-    @property
-    def unusual(self) -> bool:
-        """Whether the guard was late, a chip has lost its settings, or the relay was found open."""
-        if self.late_ns or self.found_open_at_ns is not None:
-            return True
-        return self.reset_at_ns is not None or self.thermometer_reset_at_ns is not None
 
 
 class OutletLoad(msgspec.Struct, frozen=True, gc=False):
@@ -135,7 +128,7 @@ class OutletProtection(Protection):
     """A protection of one outlet; each outlet has its own. The methods beside `step` are for those with a state."""
 
     each_tick: ClassVar[bool] = False  # judges peaks or ages; the others are stepped with each new slow reading
-    only_unusual: ClassVar[bool] = False  # its `step` does nothing unless `OutletInputs.unusual`
+    only_unusual: ClassVar[bool] = False  # its `step` does nothing but for the inputs tried in `OutletSafety.step`
     open_only: ClassVar[bool] = False  # its `step` does nothing for a closed outlet
     whole_cabinet: ClassVar[bool] = False  # opens every outlet
     forgets_on_closing: ClassVar[bool] = False  # readings from before the relay closed do not count
