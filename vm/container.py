@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from bench.disk import device_bytes
-from vm.image import HERE, run
+from vm.archive import run
+from vm.image import FILES
 from vm.machine import Gone, Said
 
 BOOT_WITHIN_S = 90.0
@@ -43,15 +44,20 @@ class Container:
     def _furnish(self) -> None:
         """Replace the bench's units for a machine with those for a container."""
         bench, units = self._merged / "opt/bench", self._merged / "etc/systemd/system"
-        text = (HERE / "guest/cabinet.toml").read_text()
-        text = text.replace("@BUS@", "sim").replace("@PINS@", "sim").replace("@RUN@", "/run/cabinet")
+        text = (FILES / "cabinet.toml").read_text()
+        text = (
+            text.replace("@BUS@", "sim")
+            .replace("@PINS@", "sim")
+            .replace("@RUN@", "/run/cabinet")
+            .replace("@PORT@", "pty")
+        )
         for name in ("sim.toml", "cabinet.toml"):
-            (bench / name).write_text(text.replace('port = "/dev/ttyS1"', 'port = "pty"'))
-        (bench / "mirror.py").write_text((HERE / "guest/mirror.py").read_text())
-        (bench / "phone.py").write_text((HERE / "guest/phone.py").read_text())
-        sim = (HERE / "guest/bench-sim.service").read_text()
+            (bench / name).write_text(text)
+        (bench / "mirror.py").write_text((FILES / "mirror.py").read_text())
+        (bench / "phone.py").write_text((FILES / "phone.py").read_text())
+        sim = (FILES / "bench-sim.service").read_text()
         (units / "bench-sim.service").write_text(sim.replace("LimitRTPRIO=90", "LimitRTPRIO=90\nUMask=0007"))
-        hardware = (HERE / "guest/bench-hardware.service").read_text()
+        hardware = (FILES / "bench-hardware.service").read_text()
         (units / "bench-hardware.service").write_text(hardware.replace("hardware.py", "mirror.py"))
         for name in ("bench-setup.service", "bench-agent.service", "console-getty.service"):
             mask = units / name

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vm.container import Container
+from vm.guests import DEFAULT, Guest
 from vm.machine import Machine
 
 CARD, PIN = "10023344", "471108"
@@ -37,8 +38,15 @@ class Failed(Exception):
 class VmHarness:
     """One machine, and the checks and figures of one scenario."""
 
-    def __init__(self, machine: Machine | Container, boot: Callable[..., Machine | Container], seed: int) -> None:
+    def __init__(
+        self,
+        machine: Machine | Container,
+        boot: Callable[..., Machine | Container],
+        seed: int,
+        guest: Guest = DEFAULT,
+    ) -> None:
         """Take a booted machine; `boot` starts the same disk again."""
+        self.guest = guest
         self.machine = machine
         self.boot = boot
         self.kernel = isinstance(machine, Machine)  # bus and lines are those of the kernel

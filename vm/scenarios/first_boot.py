@@ -9,7 +9,7 @@ LEAVES = "booted"
 
 def run(harness: VmHarness) -> None:
     harness.machine.run("systemctl is-system-running --wait", check=False)  # until the boot has ended
-    for device in ("/dev/gpiochip0", "/dev/i2c-1", "/dev/watchdog", "/dev/ttyS1"):
+    for device in ("/dev/gpiochip0", "/dev/i2c-1", "/dev/watchdog", harness.guest.processor.port):
         harness.shows(f"the machine has {device}", harness.ok(f"test -e {device}"))
     harness.shows_not_commissioned()
     harness.shows("no relay's line is high", harness.ok(harness.all_open()))
