@@ -69,16 +69,22 @@ def row(name: str, problem: str = "") -> report.Row:
 
 
 def test_report_says_what_failed_and_what_was_never_run():
-    rows = {"a": row("a"), "b": row("b", "not so: pigs fly"), "e, seed 7": row("e, seed 7")}
-    found = report.Report("2 cores", {"bookworm-amd64": rows, "bookworm-arm64": {"a": row("a", "not so: rain")}})
-    page = report.page(found, ["a", "b", "c", "e"], ["d"])
-    assert "| a | promise of a | yes | 2026-11-25, 12 s | abc123 |" in page
-    assert "| b | promise of b | **no** |" in page
+    rows = {
+        "install": row("install"),
+        "first_boot": row("first_boot", "not so: pigs fly"),
+        "commission, seed 7": row("commission, seed 7"),
+    }
+    found = report.Report(
+        "2 cores", {"bookworm-amd64": rows, "bookworm-arm64": {"install": row("install", "not so: rain")}}
+    )
+    page = report.page(found, ["install", "first_boot", "commission", "ten_charges"])
+    assert "| install | promise of install | yes | 2026-11-25, 12 s | abc123 |" in page
+    assert "| first_boot | promise of first_boot | **no** |" in page
     assert "not so: pigs fly" in page
-    assert "Not run yet: c." in page
-    assert "Not run yet: d." in page
+    assert "Not run yet: first_boot, commission." in page
+    assert "Not run yet: install, commission, ten_charges." in page
     assert "| x | 1.5 ms | 2 |" in page
-    assert "| a | yes | **no** |\n| - x | 1.5 ms | 1.5 ms |\n| b | **no** |  |" in page
+    assert "| install | yes | **no** |\n| - x | 1.5 ms | 1.5 ms |\n| first_boot | **no** |  |" in page
     assert "# Debian 12 on arm64" in page
     assert "# Debian 13" not in page
 

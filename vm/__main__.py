@@ -16,18 +16,20 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
 from campaigns.runner import commit, machine
-from vm import image, report, stick
+from vm import report, stick
 from vm.archive import run
 from vm.container import Container
 from vm.guests import BOOKWORM, CACHE, GUESTS, TRIXIE, CannotBuild, Guest
 from vm.harness import Failed, VmHarness, iso, wall, work_folder
+from vm.image import DISK_MIB, base, installed, make_disk, package, put_modules_on
 from vm.machine import Gone, Machine, flush, overlay
-from vm.scenarios import INSIDE, ORDER, OUTSIDE, module_of
+from vm.scenarios import ORDER, in_container, in_machine, module_of
 
 M = TypeVar("M", Machine, Container)
 OFF_S = 5  # time for which a restarted machine was off
@@ -62,13 +64,15 @@ def main() -> int:
         print("/dev/kvm: cannot be opened: leave --kvm out, and the processor is emulated", file=sys.stderr)
         return 1
     try:
-        base, tools = image.base(guest), stick.make(image.package(guest), guest)
+        disk, tools = base(guest), stick.make(package(guest), guest)
     except CannotBuild as problem:
         print(problem, file=sys.stderr)
         return 1
     good = True
-    for name in args.scenario or (INSIDE if args.container else OUTSIDE):
-        row = tried(name, guest, base, tools, args)
+    for name in args.scenario or [
+        name for name in ORDER if (in_container(name) if args.container else in_machine(name, guest))
+    ]:
+        row = tried(name, guest, disk, tools, args)
         found = report.load()  # each time, because another run may be in progress
         found.machine = machine()
         (found.container if args.container else found.guests.setdefault(guest.name, {}))[row.name] = row
@@ -83,14 +87,14 @@ def main() -> int:
     return 0 if good else 1
 
 
-def tried(name: str, guest: Guest, base: Path, tools: Path, args: argparse.Namespace) -> report.Row:
+def tried(name: str, guest: Guest, disk: Path, tools: Path, args: argparse.Namespace) -> report.Row:
     module = module_of(name)
     begun = time.monotonic()
     shown: list[str] = []
     figures = []
     problem = ""
     try:
-        harness = run_one(name, module, guest, base, tools, args)
+        harness = run_one(name, module, guest, disk, tools, args)
         shown, figures, problem = harness.shown, harness.figures, harness.problem
     except (Failed, Gone, CannotBuild, AssertionError) as error:
         problem = str(error) or repr(error)
@@ -110,12 +114,14 @@ def tried(name: str, guest: Guest, base: Path, tools: Path, args: argparse.Names
 
 
 def run_one(
-    name: str, module: ModuleType, guest: Guest, base: Path, tools: Path, args: argparse.Namespace
+    name: str, module: ModuleType, guest: Guest, disk: Path, tools: Path, args: argparse.Namespace
 ) -> VmHarness:
     place = (
-        InContainer(name, module, guest) if args.container else InMachine(name, module, guest, base, tools, args.kvm)
+        InContainer(name, module, guest) if args.container else InMachine(name, module, guest, disk, tools, args.kvm)
     )
     harness = VmHarness(place.boot(**place.settings), place.boot, args.seed, guest)
+    if isinstance(place, InMachine):
+        harness.change = place.change
     harness.cuts, harness.until_s = args.cuts, time.monotonic() + 60 * args.minutes
     try:
         module.run(harness)
@@ -137,7 +143,7 @@ class InMachine:
     every cluster is new, so a kill loses all unflushed data.
     """
 
-    def __init__(self, name: str, module: ModuleType, guest: Guest, base: Path, tools: Path, kvm: bool) -> None:
+    def __init__(self, name: str, module: ModuleType, guest: Guest, disk: Path, tools: Path, kvm: bool) -> None:
         self._guest, self._kvm = guest, kvm
         self._folder, self._tools = work_folder(guest.folder) / name, tools
         self._folder.mkdir(exist_ok=True)
@@ -145,7 +151,7 @@ class InMachine:
         self._disk, self._overlay = self._folder / "disk.qcow2", self._folder / "overlay.qcow2"
         self.clear()
         if module.BEFORE in ("base", "installed"):
-            overlay(base if module.BEFORE == "base" else image.installed(guest, image.package(guest)), self._disk)
+            overlay(disk if module.BEFORE == "base" else installed(guest, package(guest)), self._disk)
         else:
             left, when = (guest.folder / f"{module.BEFORE}.{suffix}" for suffix in ("qcow2", "when"))
             if not left.exists() or not when.exists():
@@ -163,6 +169,23 @@ class InMachine:
         overlay(self._disk, self._overlay)
         return up(Machine(self._guest, self._overlay, self._folder, stick=self._tools, kvm=self._kvm, **settings))
 
+    def change(self, guest: Guest, change: Callable[[Path], None]) -> None:
+        """Change the content of the disk while the machine is off; it boots as `guest` from now on."""
+        base(guest)  # its kernel and modules
+        flush(self._overlay)
+        self._overlay.unlink()
+        raw, mounted = self._folder / "changed.raw", self._folder / "mounted"
+        run("qemu-img", "convert", "-O", "raw", self._disk, raw)
+        mounted.mkdir(exist_ok=True)
+        run("mount", "-o", "loop", raw, mounted)
+        try:
+            change(mounted)
+            put_modules_on(mounted, guest)
+        finally:
+            run("umount", mounted)
+        overlay(raw, self._disk)
+        self._guest = guest
+
     def leave(self, harness: VmHarness, name: str) -> None:
         (self._guest.folder / f"{name}.when").write_text(harness.run("sync; date +%s"))
         harness.machine.kill()
@@ -170,7 +193,7 @@ class InMachine:
         shutil.copy(self._disk, self._guest.folder / f"{name}.qcow2")
 
     def clear(self) -> None:
-        for path in (self._overlay, self._disk):
+        for path in (self._overlay, self._disk, self._folder / "changed.raw"):
             path.unlink(missing_ok=True)
 
 
@@ -186,7 +209,7 @@ class InContainer:
         self._disk = self._folder.with_suffix(".raw")
         self.clear()
         self._folder.mkdir(parents=True)
-        image.make_disk(None, self._disk, image.DISK_MIB)
+        make_disk(None, self._disk, DISK_MIB)
         run("mount", "-o", "loop,noatime", self._disk, self._folder)
         if module.BEFORE != "base":
             if not left.exists():

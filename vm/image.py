@@ -158,17 +158,18 @@ def initial_disk(guest: Guest) -> Path:
     shutil.rmtree(folder / "unpacked")
     shutil.copy(FILES / "init", folder / "init")
     modules_root, release = guest.folder / "kernel", kernel(guest).release
+    found: list[Path] = []
     for name in EARLY_MODULES:
         shown = run("modprobe", "-d", modules_root, "-S", release, "--show-depends", name)
-        for path in re.findall(r"^insmod (\S+)", shown, re.MULTILINE):
-            place = folder / Path(path).relative_to(modules_root)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, place)
+        found += map(Path, re.findall(r"^insmod (\S+)", shown, re.MULTILINE))
     # ext4 loads its checksum module by name when it mounts.
-    for path in (modules_root / "lib/modules" / release).rglob("crc32c_generic.ko"):
-        place = folder / path.relative_to(modules_root)
+    found += (modules_root / "lib/modules" / release).rglob("crc32c_generic.ko*")
+    for path in found:
+        place = folder / "lib/modules" / release / path.relative_to(modules_root.resolve() / "lib/modules" / release)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
+        if path.suffix == ".xz":  # busybox loads plain modules only
+            run("xz", "-df", place)
     for name in ("modules.builtin", "modules.order", "modules.builtin.modinfo"):
         shutil.copy(modules_root / "lib/modules" / release / name, folder / "lib/modules" / release / name)
     run("depmod", "-b", folder, release)

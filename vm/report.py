@@ -1,12 +1,13 @@
 """Results of the scenarios, the last run of each: docs/reports/vm.json, shown as docs/reports/vm.md."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from vm.guests import GUESTS
 from vm.harness import Figure
-from vm.scenarios import INSIDE, OUTSIDE
+from vm.scenarios import ORDER, in_container, in_machine
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reports"
 
@@ -41,11 +42,11 @@ def load() -> Report:
 
 def save(report: Report) -> None:
     (FOLDER / "vm.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    (FOLDER / "vm.md").write_text(page(report, OUTSIDE, INSIDE))
+    (FOLDER / "vm.md").write_text(page(report))
 
 
-def page(report: Report, order: list[str], in_container: list[str]) -> str:
-    """Return the page. Pure."""
+def page(report: Report, order: Sequence[str] = ORDER) -> str:
+    """Return the page, with the scenarios in this order. Pure."""
     lines = [
         "# The product in a virtual machine",
         "",
@@ -66,7 +67,12 @@ def page(report: Report, order: list[str], in_container: list[str]) -> str:
     ]
     for name, guest in GUESTS.items():
         if name in report.guests:
-            lines += [f"# {guest.title}", "", *_part(report.guests[name], order, "##"), ""]
+            lines += [
+                f"# {guest.title}",
+                "",
+                *_part(report.guests[name], [scenario for scenario in order if in_machine(scenario, guest)]),
+                "",
+            ]
     lines += [
         "# systemd in a container",
         "",
@@ -75,19 +81,19 @@ def page(report: Report, order: list[str], in_container: list[str]) -> str:
         "What needs the kernel's devices, a panic or a power cut is not among them, and the guard is not real-time",
         "here: times say that something happens, not how soon it does on a Pi.",
         "",
-        *_part(report.container, in_container, "##"),
+        *_part(report.container, [name for name in order if in_container(name)]),
         "",
         "# arm64 under user emulation",
         "",
         "`make test-arm64`: the arm64 package in an arm64 Debian, program by program under emulation on the host's",
         "kernel: neither units nor devices are tested, and seconds are those of the host.",
         "",
-        *_part(report.emulated, [], "##"),
+        *_part(report.emulated, []),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _beside_each_other(guests: dict[str, dict[str, Row]], order: list[str]) -> list[str]:
+def _beside_each_other(guests: dict[str, dict[str, Row]], order: Sequence[str]) -> list[str]:
     """Return the result of each scenario, and each figure with a limit or a unit, for all guests side by side."""
     names = [name for name in GUESTS if name in guests]
     lines = [f"| scenario | {' | '.join(GUESTS[name].title for name in names)} |", "|---" * (len(names) + 1) + "|"]
@@ -119,7 +125,7 @@ def _value(row: Row | None, what: str) -> str:
     )
 
 
-def _part(found: dict[str, Row], order: list[str], level: str) -> list[str]:
+def _part(found: dict[str, Row], order: list[str]) -> list[str]:
     rows = [found[name] for name in order if name in found]
     rows += [row for name, row in sorted(found.items()) if name not in order]
     lines = ["| scenario | promise | as promised | run | commit |", "|---|---|---|---|---|"]
@@ -130,7 +136,7 @@ def _part(found: dict[str, Row], order: list[str], level: str) -> list[str]:
     if missing := [name for name in order if name not in ran]:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     for row in rows:
-        lines += ["", f"{level} {row.name}", ""]
+        lines += ["", f"## {row.name}", ""]
         if row.problem:
             lines += ["```", row.problem.strip()[-1500:], "```", ""]
         lines += [f"- {what}" for what in row.shown]
