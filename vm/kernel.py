@@ -57,7 +57,7 @@ def modules(guest: Guest, kernel: Kernel) -> Path:
         shutil.copy(path, place)
     _kernel_sources(guest, kernel, place)
     inside = root if here else Path("/")
-    command = ["make", "-s", "-C", inside / headers, f"M={inside / 'modules'}"]
+    command = ["make", "-s", "-C", inside / headers, f"M={inside / 'modules'}", "CONFIG_DEBUG_INFO_BTF_MODULES="]
     if guest.processor.arch != host_arch():
         command += [
             f"DEB_BUILD_ARCH={host_arch()}", f"DEB_HOST_ARCH={guest.processor.arch}",
@@ -76,7 +76,7 @@ def _suites_of_host() -> list[str]:
 
 def _system_with_compiler(guest: Guest, root: Path) -> None:
     if not (root / "usr/bin/make").exists():
-        debootstrap(guest.release.name, host_arch(), "gcc,make,libc6-dev", root)
+        debootstrap(guest.release.name, host_arch(), "gcc,make,libc6-dev,libelf-dev", root)
 
 
 def _headers(guest: Guest, kernel: Kernel, root: Path, inside: Path) -> str:

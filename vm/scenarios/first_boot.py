@@ -15,4 +15,9 @@ def run(harness: VmHarness) -> None:
     harness.shows("no relay's line is high", harness.ok(harness.all_open()))
     rights = harness.run("stat -c '%U:%G %a' /dev/gpiochip0 /dev/i2c-1").split("\n")
     harness.shows("udev rules: devices belong to gpio and i2c", rights[:2] == ["root:gpio 660", "root:i2c 660"])
+    filtered = "systemd-run -q --wait --pipe -p MemoryDenyWriteExecute=yes -p SystemCallArchitectures=native"
+    harness.shows(
+        "callbacks of ctypes (libffi) work under MemoryDenyWriteExecute, as guard and service have it",
+        harness.ok(f"{filtered} /usr/lib/cabinet/bin/python3 /opt/bench/callback.py", 60),
+    )
     harness.wait("the simulated hardware", "systemctl is-active -q bench-hardware", 120)
