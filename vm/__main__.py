@@ -24,8 +24,8 @@ from typing import TypeVar
 from campaigns.runner import commit, machine
 from vm import report, stick
 from vm.archive import run
-from vm.container import Container
-from vm.guests import BOOKWORM, CACHE, GUESTS, TRIXIE, CannotBuild, Guest
+from vm.container import Container, merged
+from vm.guests import BOOKWORM, DEFAULT, GUESTS, TRIXIE, CannotBuild, Guest
 from vm.harness import Failed, VmHarness, iso, wall, work_folder
 from vm.image import DISK_MIB, base, installed, make_disk, package, put_modules_on
 from vm.machine import Gone, Machine, flush, overlay
@@ -101,7 +101,10 @@ def tried(name: str, guest: Guest, disk: Path, tools: Path, args: argparse.Names
     except Exception:
         problem = traceback.format_exc()
     return report.Row(
-        name + (", KVM" if args.kvm else "") + (f", seed {args.seed}" if args.seed != 1 else ""),
+        name
+        + (f", {guest.release.title}" if args.container and guest != DEFAULT else "")
+        + (", KVM" if args.kvm else "")
+        + (f", seed {args.seed}" if args.seed != 1 else ""),
         module.PROMISE,
         wall(),
         commit(),
@@ -120,8 +123,7 @@ def run_one(
         InContainer(name, module, guest) if args.container else InMachine(name, module, guest, disk, tools, args.kvm)
     )
     harness = VmHarness(place.boot(**place.settings), place.boot, args.seed, guest)
-    if isinstance(place, InMachine):
-        harness.change = place.change
+    harness.change = place.change
     harness.cuts, harness.until_s = args.cuts, time.monotonic() + 60 * args.minutes
     try:
         module.run(harness)
@@ -203,9 +205,9 @@ class InContainer:
     def __init__(self, name: str, module: ModuleType, guest: Guest) -> None:
         self.settings: dict[str, str] = {}
         self._guest = guest
-        self._folder = work_folder(CACHE) / "container"
+        self._folder = work_folder(guest.folder) / "container"
         self._changes = self._folder / name
-        left = CACHE / "left" / {"booted": "installed"}.get(module.BEFORE, module.BEFORE)
+        left = guest.folder / "left" / {"booted": "installed"}.get(module.BEFORE, module.BEFORE)
         self._disk = self._folder.with_suffix(".raw")
         self.clear()
         self._folder.mkdir(parents=True)
@@ -219,9 +221,17 @@ class InContainer:
     def boot(self, **_: str) -> Container:
         return up(Container(self._guest.folder / "rootfs", self._changes, self._folder, self._guest.folder / "stick"))
 
+    def change(self, _: Guest, change: Callable[[Path], None]) -> None:
+        """Change the files while the container is off; the kernel is the host's before and after."""
+        mounted = merged(self._guest.folder / "rootfs", self._changes, self._folder)
+        try:
+            change(mounted)
+        finally:
+            run("umount", mounted)
+
     def leave(self, harness: VmHarness, name: str) -> None:
         harness.machine.power_off()
-        target = CACHE / "left" / name
+        target = self._guest.folder / "left" / name
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(exist_ok=True)
         run("cp", "-a", self._changes, target)

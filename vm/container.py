@@ -18,6 +18,15 @@ BOOT_WITHIN_S = 90.0
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}  # without the host's environment
 
 
+def merged(system: Path, changes: Path, folder: Path) -> Path:
+    """Mount `system` with `changes` over it, below `folder`. Return the mount."""
+    place, work = folder / "merged", folder / "overlay"
+    for path in (place, work, changes):
+        path.mkdir(parents=True, exist_ok=True)
+    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={system},upperdir={changes},workdir={work}", place)
+    return place
+
+
 class Container:
     """A container with the interface of `Machine`, on an overlay of `system`: all writes go to `changes`.
 
@@ -26,12 +35,7 @@ class Container:
 
     def __init__(self, system: Path, changes: Path, folder: Path, stick: Path) -> None:
         self._changes = changes
-        self._merged = folder / "merged"
-        work = folder / "overlay"
-        for path in (self._merged, work, changes):
-            path.mkdir(parents=True, exist_ok=True)
-        layers = f"lowerdir={system},upperdir={changes},workdir={work}"
-        run("mount", "-t", "overlay", "overlay", "-o", layers, self._merged)
+        self._merged = merged(system, changes, folder)
         self._furnish()
         self.log = folder / "container.log"
         command = ["systemd-nspawn", "-D", str(self._merged), "--boot", "--register=no", "--keep-unit", "-q"]
@@ -45,12 +49,8 @@ class Container:
         """Replace the bench's units for a machine with those for a container."""
         bench, units = self._merged / "opt/bench", self._merged / "etc/systemd/system"
         text = (FILES / "cabinet.toml").read_text()
-        text = (
-            text.replace("@BUS@", "sim")
-            .replace("@PINS@", "sim")
-            .replace("@RUN@", "/run/cabinet")
-            .replace("@PORT@", "pty")
-        )
+        for word, value in {"BUS": "sim", "PINS": "sim", "RUN": "/run/cabinet", "PORT": "pty"}.items():
+            text = text.replace(f"@{word}@", value)
         for name in ("sim.toml", "cabinet.toml"):
             (bench / name).write_text(text)
         (bench / "mirror.py").write_text((FILES / "mirror.py").read_text())

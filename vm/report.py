@@ -76,7 +76,7 @@ def page(report: Report, order: Sequence[str] = ORDER) -> str:
     lines += [
         "# systemd in a container",
         "",
-        "`python -m vm --container`: the same scenarios, package and units under the real systemd of Debian 12, at the",
+        "`python -m vm --container`: the same scenarios, package and units under the real systemd of Debian 12 or 13, at the",
         "processor's own speed and with the simulator for hardware: a relay's line is what its coil was told.",
         "What needs the kernel's devices, a panic or a power cut is not among them, and the guard is not real-time",
         "here: times say that something happens, not how soon it does on a Pi.",
@@ -132,7 +132,7 @@ def _part(found: dict[str, Row], order: list[str]) -> list[str]:
     for row in rows:
         result = "yes" if not row.problem else "**no**"
         lines.append(f"| {row.name} | {row.promise} | {result} | {row.day}, {row.wall_s:.0f} s | {row.commit} |")
-    ran = {name.partition(", seed ")[0] for name in found}
+    ran = {name.partition(", ")[0] for name in found}
     if missing := [name for name in order if name not in ran]:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     for row in rows:

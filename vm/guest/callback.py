@@ -1,4 +1,4 @@
-"""A callback of ctypes under MemoryDenyWriteExecute: libffi must make it without memory that is written and executed."""
+"""A callback of ctypes under MemoryDenyWriteExecute: libffi must not need memory that is written and executed."""
 
 import ctypes
 import mmap

@@ -10,6 +10,7 @@ from vm.image import in_system
 
 PROMISE = "Debian 12 becomes 13 by apt full-upgrade: the package stays, units come up, the session and the money go on"
 BEFORE = "charging"
+IN_CONTAINER = True
 GUESTS = ("bookworm-amd64",)  # there is no machine with Debian 13 on arm64
 AFTER = guests.GUESTS["trixie-amd64"]
 OFF_S = 30.0  # a session goes on after it
