@@ -119,7 +119,7 @@ def runs(check: Check) -> str:
     """Start the simulated cabinet, export from it, open everything, and end it."""
     for name in ("proc", "dev"):
         run("mount", "--rbind" if name == "dev" else "--bind", f"/{name}", check.root / name)
-    command = ["chroot", check.root, "cabinet", "run", "--state", "/var/demo", "--port", "0"]
+    command: list[str | Path] = ["chroot", check.root, "cabinet", "run", "--state", "/var/demo", "--port", "0"]
     try:
         with (check.root / "run.log").open("w") as log:
             cabinet = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
@@ -151,7 +151,14 @@ def unit_tests(check: Check) -> str:
     shutil.rmtree(tests, ignore_errors=True)
     tests.mkdir()
     run("sh", "-c", f"git ls-files -z ':!cabinet' | tar -c --null -T - | tar -x -C {tests}", cwd=ROOT)
-    uv = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--target", tests / "test-tools"]
+    uv: list[str | Path] = [
+        Path(sys.executable).with_name("uv"),
+        "pip",
+        "install",
+        "--quiet",
+        "--target",
+        tests / "test-tools",
+    ]
     platform = ("--python-platform", "aarch64-manylinux_2_36", "--python-version", check.guest.release.python)
     run(*uv, *platform, "--only-binary", ":all:", *TEST_TOOLS)
     files = " ".join(f"tests/unit/{name}" for name in SLICE)

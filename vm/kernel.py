@@ -57,13 +57,20 @@ def modules(guest: Guest, kernel: Kernel) -> Path:
         shutil.copy(path, place)
     _kernel_sources(guest, kernel, place)
     inside = root if here else Path("/")
-    command = ["make", "-s", "-C", inside / headers, f"M={inside / 'modules'}", "CONFIG_DEBUG_INFO_BTF_MODULES="]
+    command: list[str | Path] = [
+        "make",
+        "-s",
+        "-C",
+        inside / headers,
+        f"M={inside / 'modules'}",
+        "CONFIG_DEBUG_INFO_BTF_MODULES=",
+    ]
     if guest.processor.arch != host_arch():
         command += [
             f"DEB_BUILD_ARCH={host_arch()}", f"DEB_HOST_ARCH={guest.processor.arch}",
             f"DEB_HOST_GNU_TYPE={guest.processor.gnu}",
         ]  # fmt: skip
-    run(*([] if here else ["chroot", root]), *command, "modules")
+    run(*(() if here else ("chroot", root)), *command, "modules")
     folder.mkdir(exist_ok=True)
     for name in BUILT:
         run(f"{guest.processor.gnu}-strip", "--strip-debug", "-o", folder / name, place / name)
