@@ -5,6 +5,7 @@ the simulator replaces the hardware, and the states of its coils replace the lin
 """
 
 import contextlib
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -40,8 +41,10 @@ class Container:
         self.log = folder / "container.log"
         command = ["systemd-nspawn", "-D", str(self._merged), "--boot", "--register=no", "--keep-unit", "-q"]
         command += ["-M", "cabinet-bench", "--private-network", f"--bind-ro={stick}:/mnt/stick", "--console=pipe"]
+        # Control groups as on a Pi, also if the host has the older ones, which Debian 13 refuses.
+        environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         self._nspawn = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=self.log.open("wb"), stderr=subprocess.STDOUT
+            command, stdin=subprocess.PIPE, stdout=self.log.open("wb"), stderr=subprocess.STDOUT, env=environment
         )
         self._leader = 0
 
@@ -59,7 +62,13 @@ class Container:
         (units / "bench-sim.service").write_text(sim.replace("LimitRTPRIO=90", "LimitRTPRIO=90\nUMask=0007"))
         hardware = (FILES / "bench-hardware.service").read_text()
         (units / "bench-hardware.service").write_text(hardware.replace("hardware.py", "mirror.py"))
-        for name in ("bench-setup.service", "bench-agent.service", "console-getty.service"):
+        # An overlay cannot be mounted again with the options of /etc/fstab, and Debian 13 reports that as a failure.
+        for name in (
+            "bench-setup.service",
+            "bench-agent.service",
+            "console-getty.service",
+            "systemd-remount-fs.service",
+        ):
             mask = units / name
             mask.unlink(missing_ok=True)
             mask.symlink_to("/dev/null")
@@ -68,12 +77,11 @@ class Container:
         """Wait until systemd has started all units. Raises Gone if it has not in time."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline and self._nspawn.poll() is None:
-            if not self._leader:
-                found = subprocess.run(
-                    ["pgrep", "-P", str(self._nspawn.pid)], capture_output=True, text=True, check=False
-                )
-                self._leader = int(found.stdout.split()[0]) if found.stdout else 0
-            elif self.run("systemctl is-system-running", check=False).out.strip() in ("running", "degraded"):
+            # Each time, because systemd-nspawn first has other children.
+            found = subprocess.run(["pgrep", "-P", str(self._nspawn.pid)], capture_output=True, text=True, check=False)
+            self._leader = int(found.stdout.split()[0]) if found.stdout else 0
+            up = ("running", "degraded")
+            if self._leader and self.run("systemctl is-system-running", check=False).out.strip() in up:
                 return
             time.sleep(0.3)
         raise Gone(f"not up within {within_s:.0f} s: {self.log.read_text(errors='replace')[-800:]}")
