@@ -39,3 +39,5 @@ def run(harness: VmHarness) -> None:
     harness.wait("the receipt", f"[ $({AS_SERVICE} usage export --format jsonl | wc -l) = 1 ]", 60)
     harness.check_money()
     harness.start(1)  # start state of the other scenarios
+    # A power cut before the load is there ends the session.
+    harness.wait("the load", "python3 /opt/bench/charging.py", 60)
