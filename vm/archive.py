@@ -81,13 +81,22 @@ class Archive:
 
 def sources(release: str) -> list[tuple[str, str]]:
     """Return address and suite of the release, of its updates and of its security updates, in the host's archives."""
+    here = min(release_names_of_host(), key=len)
+    return list(dict.fromkeys((site, suite.replace(here, release)) for site, suite in _sources_of_host()))
+
+
+def release_names_of_host() -> list[str]:
+    """Return the suites that the host uses, such as bookworm and bookworm-updates."""
+    return [suite for _, suite in _sources_of_host()]
+
+
+def _sources_of_host() -> list[tuple[str, str]]:
     wanted = ["--format", "$(LABEL) $(SITE) $(RELEASE)", "Created-By: Packages", "Component: main"]
     found = [line.split() for line in run("apt-get", "indextargets", *wanted).splitlines()]
-    debian = [line for line in found if line[0].startswith("Debian")]
+    debian = [(site, suite) for label, site, suite in found if label.startswith("Debian")]
     if not debian:
         raise CannotBuild("no list of Debian's packages is here: apt-get update")
-    here = min((suite for _, _, suite in debian), key=len)
-    return list(dict.fromkeys((site, suite.replace(here, release)) for _, site, suite in debian))
+    return debian
 
 
 def host_arch() -> str:

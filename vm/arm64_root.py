@@ -151,16 +151,10 @@ def unit_tests(check: Check) -> str:
     shutil.rmtree(tests, ignore_errors=True)
     tests.mkdir()
     run("sh", "-c", f"git ls-files -z ':!cabinet' | tar -c --null -T - | tar -x -C {tests}", cwd=ROOT)
-    uv: list[str | Path] = [
-        Path(sys.executable).with_name("uv"),
-        "pip",
-        "install",
-        "--quiet",
-        "--target",
-        tests / "test-tools",
-    ]
+    uv = Path(sys.executable).with_name("uv")
     platform = ("--python-platform", "aarch64-manylinux_2_36", "--python-version", check.guest.release.python)
-    run(*uv, *platform, "--only-binary", ":all:", *TEST_TOOLS)
+    options = ("--quiet", "--only-binary", ":all:", "--target", tests / "test-tools")
+    run(uv, "pip", "install", *options, *platform, *TEST_TOOLS)
     files = " ".join(f"tests/unit/{name}" for name in SLICE)
     pytest = f"cd /source && PYTHONPATH=.:test-tools {PYTHON} -m pytest -q -p no:cacheprovider {files}"
     said = check.inside("sh", "-c", pytest)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from vm.archive import Archive, Kernel, host_arch, run, sources
+from vm.archive import Archive, Kernel, host_arch, release_names_of_host, run, sources
 from vm.guests import ROOT, CannotBuild, Guest
 
 SOURCES_OF_BED = ROOT / "vm" / "modules"
@@ -46,44 +46,27 @@ def modules(guest: Guest, kernel: Kernel) -> Path:
     built = [folder / name for name in BUILT]
     if all(path.exists() for path in built) and built[1].stat().st_mtime > max(p.stat().st_mtime for p in given):
         return folder
-    here = guest.release.name in {suite for _, suite in sources(guest.release.name)} & set(_suites_of_host())
-    root = guest.folder / ("headers" if here else "builder")
-    if not here:
-        _system_with_compiler(guest, root)
-    headers = _headers(guest, kernel, root, root if here else Path("/"))
+    here = guest.release.name in release_names_of_host()
+    root, inside = (guest.folder / "headers",) * 2 if here else (guest.folder / "builder", Path("/"))
+    if not here and not (root / "usr/bin/make").exists():
+        debootstrap(guest.release.name, host_arch(), "gcc,make,libc6-dev,libelf-dev", root)
+    headers = _headers(guest, kernel, root, inside)
     place = root / "modules"
     place.mkdir(exist_ok=True)
     for path in given:
         shutil.copy(path, place)
     _kernel_sources(guest, kernel, place)
-    inside = root if here else Path("/")
-    command: list[str | Path] = [
-        "make",
-        "-s",
-        "-C",
-        inside / headers,
-        f"M={inside / 'modules'}",
-        "CONFIG_DEBUG_INFO_BTF_MODULES=",
-    ]
+    words = ["make", "-s", f"M={inside / 'modules'}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]
     if guest.processor.arch != host_arch():
-        command += [
+        words += [
             f"DEB_BUILD_ARCH={host_arch()}", f"DEB_HOST_ARCH={guest.processor.arch}",
             f"DEB_HOST_GNU_TYPE={guest.processor.gnu}",
         ]  # fmt: skip
-    run(*(() if here else ("chroot", root)), *command, "modules")
+    run(*(() if here else ("chroot", root)), *words, "-C", inside / headers)
     folder.mkdir(exist_ok=True)
     for name in BUILT:
         run(f"{guest.processor.gnu}-strip", "--strip-debug", "-o", folder / name, place / name)
     return folder
-
-
-def _suites_of_host() -> list[str]:
-    return run("apt-get", "indextargets", "--format", "$(RELEASE)", "Created-By: Packages", "Component: main").split()
-
-
-def _system_with_compiler(guest: Guest, root: Path) -> None:
-    if not (root / "usr/bin/make").exists():
-        debootstrap(guest.release.name, host_arch(), "gcc,make,libc6-dev,libelf-dev", root)
 
 
 def _headers(guest: Guest, kernel: Kernel, root: Path, inside: Path) -> str:
@@ -97,9 +80,8 @@ def _headers(guest: Guest, kernel: Kernel, root: Path, inside: Path) -> str:
     # The tools run where the modules are built, for whatever processor these are.
     archive.unpack(f"{tools}:{host_arch()}", root)
     makefile = root / headers / "Makefile"
-    makefile.write_text(
-        re.sub(r"(?m)^include .*?(?=usr/src)", f"include {inside / ''}/".replace("//", "/"), makefile.read_text())
-    )
+    target = str(inside / "usr/src")  # instead of the host's
+    makefile.write_text(re.sub(r"(?m)^include .*?/usr/src", f"include {target}", makefile.read_text()))
     return headers
 
 
