@@ -1,19 +1,21 @@
 """The operating system of a commissioned cabinet upgraded from Debian 12 to 13, with the package that is for both."""
 
+import json
 import shutil
 from pathlib import Path
 
 from vm import guests
 from vm.archive import sources
-from vm.harness import AS_SERVICE, VmHarness
+from vm.harness import AS_SERVICE, CARD, CODES, PHONE, PIN, VmHarness
 from vm.image import in_system
 
-PROMISE = "Debian 12 becomes 13 by apt full-upgrade: the package stays, units come up, the session and the money go on"
+PROMISE = "Debian 12 becomes 13 by apt full-upgrade: the package stays, units come up, no session and no money is lost"
 BEFORE = "charging"
 IN_CONTAINER = True
 GUESTS = ("bookworm-amd64",)  # there is no machine with Debian 13 on arm64
 AFTER = guests.GUESTS["trixie-amd64"]
-OFF_S = 30.0  # a session goes on after it
+OFF_S = 2 * 3600.0
+START = f"{PHONE} start {CARD} {PIN} {CODES[1]}"
 UNITS = "cabinet-guard cabinet-service cabinet-console cabinet-steward"
 ENABLED = f"systemctl is-enabled {UNITS} cabinet-backup.timer cabinet-failsafe.path"
 PACKAGE = "dpkg-query -W -f '${Status} ${Version}' cabinet"
@@ -23,7 +25,7 @@ PYTHON = "/usr/lib/cabinet/bin/python3 -c 'import sys; print(sys.version_info[:2
 def run(harness: VmHarness) -> None:
     harness.charging()
     known = {command: harness.run(command) for command in (PACKAGE, ENABLED)}
-    log, running = harness.usage(), harness.run(f"{AS_SERVICE} store running")
+    log, session = harness.usage(), harness.run("cat /var/lib/bench/charge").strip().removeprefix("/charge/")
     config = harness.run("sha256sum /etc/cabinet/cabinet.toml")
     harness.change_disk(AFTER, _upgrade, OFF_S)
     harness.wait_protecting()
@@ -32,9 +34,13 @@ def run(harness: VmHarness) -> None:
     for what, command in (("the package stays installed", PACKAGE), ("units stay enabled", ENABLED)):
         harness.shows(f"{what}: {known[command].strip().splitlines()[-1]}", harness.run(command) == known[command])
     harness.shows("no unit has failed", harness.run("systemctl --failed --no-legend | wc -l").strip() == "0")
-    harness.wait_charging()
-    harness.shows("the session goes on", harness.run(f"{AS_SERVICE} store running") == running == "1\n")
+    settled = [json.loads(line)["session_id"] for line in harness.usage()].count(session)
+    running = int(harness.run(f"{AS_SERVICE} store running"))
+    harness.shows("the session of before goes on, or is settled once", settled + running == 1)
     harness.shows("the usage log begins with what it had", harness.usage()[: len(log)] == log and log)
+    harness.wait("a start, or the charge again", f"{{ {START} || {harness.closed(1)}; }}", 180)
+    harness.wait_charging()
+    harness.shows("a charge runs", True)
     harness.shows("the configuration is untouched", harness.run("sha256sum /etc/cabinet/cabinet.toml") == config)
     harness.check_money()
 
