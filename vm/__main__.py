@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+from cabinet.clock import wall_time_is_synchronised
 from campaigns.runner import commit, machine
 from vm import report, stick
 from vm.archive import run
@@ -203,6 +204,8 @@ class InContainer:
     """Start of a scenario in a container: always a boot, from the files another one has left, on a separate disk."""
 
     def __init__(self, name: str, module: ModuleType, guest: Guest) -> None:
+        if not wall_time_is_synchronised():  # a container has the host's clock, and a session ends if that is not right
+            raise CannotBuild("this computer's clock is not synchronised: set it, then python vm/guest/synchronise.py")
         self.settings: dict[str, str] = {}
         self._guest = guest
         self._folder = work_folder(guest.folder) / "container"
