@@ -41,6 +41,7 @@ class Container:
         self.log = folder / "container.log"
         command = ["systemd-nspawn", "-D", str(self._merged), "--boot", "--register=no", "--keep-unit", "-q"]
         command += ["-M", "cabinet-bench", "--private-network", f"--bind-ro={stick}:/mnt/stick", "--console=pipe"]
+        command += ["--capability=CAP_SYS_TIME"]  # to ask the kernel whether its clock is right
         # Control groups as on a Pi, also if the host has the older ones, which Debian 13 refuses.
         environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         self._nspawn = subprocess.Popen(
