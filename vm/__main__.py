@@ -204,7 +204,7 @@ class InContainer:
     """Start of a scenario in a container: always a boot, from the files another one has left, on a separate disk."""
 
     def __init__(self, name: str, module: ModuleType, guest: Guest) -> None:
-        # A container has the host's clock. Under Debian 12 its units see the host's boot too, under 13 one of their own:
+        # A container has the host's clock. Under Debian 12 its units see the host's boot too, under 13 their own:
         # a session then goes on after a boot only if the clock is right.
         if guest != DEFAULT and not wall_time_is_synchronised():
             raise CannotBuild("this computer's clock is not synchronised: set it, then python vm/guest/synchronise.py")
