@@ -64,6 +64,8 @@ def installed(guest: Guest, package: Path) -> Path:
     shutil.copy(package, folder / "cabinet.deb")
     in_system(folder, guest.processor.arch, "dpkg", "--force-unsafe-io", "-i", "/cabinet.deb")
     (folder / "cabinet.deb").unlink()
+    for left in guest.folder.glob("*.qcow2"):  # by earlier scenarios: only what differs from the disk before
+        left.unlink()
     make_disk(folder, disk, DISK_MIB)
     shutil.rmtree(folder)
     mark.write_text(made_of)
