@@ -1,7 +1,9 @@
 # make run    the whole cabinet, simulated, until Ctrl-C       make test   everything that must be green
 # make        lint and quick tests                             make wheel  what is installed on a Pi
 # make screenshots   a picture of every page, in build/screenshots/
-# make test-vm       the package in a virtual machine (root, Debian 12, QEMU; four to five hours): docs/reports/vm.md
+# make test-vm       the package in a virtual machine (root, Debian 12, QEMU; four to five hours): docs/reports/vm.md;
+#                    ARCH=arm64, RELEASE=trixie and SCENARIOS="short panic" choose others, or single scenarios
+# make test-arm64    the arm64 package under user emulation, in minutes (root, qemu-user-static)
 # make deb    Debian packages for a Pi (arm64) and for a PC (amd64), in dist/
 
 PYTHON ?= python3
@@ -16,7 +18,7 @@ BENCHES := demo failsafe footprint scan trip usage wear web
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
-.PHONY: fuzz-api quick run test lint format wheel deb test-vm bench campaign screenshots clean
+.PHONY: fuzz-api quick run test lint format wheel deb test-vm test-arm64 bench campaign screenshots clean
 
 quick: lint
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow" tests/unit tests/test_architecture.py
@@ -49,7 +51,10 @@ deb: $(READY_TO_TEST) wheel
 	$(BIN)/python tools/build_deb.py --arch arm64
 
 test-vm: $(READY_TO_TEST)
-	$(BIN)/python -m vm
+	$(BIN)/python -m vm $(if $(ARCH),--arch $(ARCH)) $(if $(RELEASE),--release $(RELEASE)) $(SCENARIOS)
+
+test-arm64: $(READY_TO_TEST)
+	$(BIN)/python -m vm.arm64_root
 
 bench: $(READY_TO_TEST)
 	for name in $(BENCHES); do echo "== bench.$$name"; $(BIN)/python -m bench.$$name || exit 1; done

@@ -7,9 +7,9 @@ import pytest
 
 from cabinet.config import parse
 from vm import report
-from vm.__main__ import ORDER, module_of
 from vm.harness import Failed, Figure, VmHarness
 from vm.machine import Machine
+from vm.scenarios import ORDER, module_of
 from vm.scenarios.power_cut import COMING_BACK, IN_CHARGE, Cut, in_charge
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,9 @@ def test_every_scenario_is_in_the_order_and_says_what_it_shows():
 @pytest.mark.parametrize(("bus", "pins"), [("/dev/i2c-1", "lgpio"), ("sim", "sim")])
 def test_configuration_of_the_bench_is_one_that_the_product_takes(bus, pins):
     text = (GUEST / "cabinet.toml").read_text(encoding="utf-8")
-    config = parse(text.replace("@BUS@", bus).replace("@PINS@", pins).replace("@RUN@", "/run/cabinet"))
+    config = parse(
+        text.replace("@BUS@", bus).replace("@PINS@", pins).replace("@RUN@", "/run/cabinet").replace("@PORT@", "pty")
+    )
     assert (config.hardware.bus, len(config.outlet)) == (bus, 2)
 
 
@@ -67,14 +69,24 @@ def row(name: str, problem: str = "") -> report.Row:
 
 
 def test_report_says_what_failed_and_what_was_never_run():
-    found = report.Report("2 cores", {"a": row("a"), "b": row("b", "not so: pigs fly"), "e, seed 7": row("e, seed 7")})
-    page = report.page(found, ["a", "b", "c", "e"], ["d"])
-    assert "| a | promise of a | yes | 2026-11-25, 12 s | abc123 |" in page
-    assert "| b | promise of b | **no** |" in page
+    rows = {
+        "install": row("install"),
+        "first_boot": row("first_boot", "not so: pigs fly"),
+        "commission, seed 7": row("commission, seed 7"),
+    }
+    found = report.Report(
+        "2 cores", {"bookworm-amd64": rows, "bookworm-arm64": {"install": row("install", "not so: rain")}}
+    )
+    page = report.page(found, ["install", "first_boot", "commission", "ten_charges"])
+    assert "| install | promise of install | yes | 2026-11-25, 12 s | abc123 |" in page
+    assert "| first_boot | promise of first_boot | **no** |" in page
     assert "not so: pigs fly" in page
-    assert "Not run yet: c." in page
-    assert "Not run yet: d." in page
+    assert "Not run yet: first_boot, commission." in page
+    assert "Not run yet: install, commission, ten_charges." in page
     assert "| x | 1.5 ms | 2 |" in page
+    assert "| install | yes | **no** |\n| - x | 1.5 ms | 1.5 ms |\n| first_boot | **no** |  |" in page
+    assert "# Debian 12 on arm64" in page
+    assert "# Debian 13" not in page
 
 
 @pytest.mark.parametrize(

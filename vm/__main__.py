@@ -3,11 +3,12 @@
 python -m vm                    all of them
 python -m vm short killed       these
 python -m vm power_cut --cuts 100 --seed 7
+python -m vm --arch arm64       all of them on that processor
+python -m vm --release trixie install first_boot commission
 python -m vm --list
 """
 
 import argparse
-import importlib
 import math
 import os
 import shutil
@@ -15,25 +16,24 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+from cabinet.clock import wall_time_is_synchronised
 from campaigns.runner import commit, machine
-from vm import image, report, stick
-from vm.container import Container
+from vm import report, stick
+from vm.archive import run
+from vm.container import Container, merged
+from vm.guests import BOOKWORM, DEFAULT, GUESTS, TRIXIE, CannotBuild, Guest
 from vm.harness import Failed, VmHarness, iso, wall, work_folder
-from vm.image import CACHE, ROOT, CannotBuild
+from vm.image import DISK_MIB, base, installed, make_disk, package, put_modules_on
 from vm.machine import Gone, Machine, flush, overlay
+from vm.scenarios import ORDER, in_container, in_machine, module_of
 
 M = TypeVar("M", Machine, Container)
 OFF_S = 5  # time for which a restarted machine was off
-
-ORDER = (
-    "install", "first_boot", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint",
-    "ten_charges", "disk_full", "read_only", "panic", "year_1970", "upgrade", "update", "purge", "disk_images",
-    "power_cut",
-)  # fmt: skip
 
 
 def main() -> int:
@@ -46,6 +46,8 @@ def main() -> int:
     parser.add_argument(
         "--minutes", type=float, default=math.inf, help="not as promised where power_cut or disk_images take longer"
     )
+    parser.add_argument("--arch", choices=("amd64", "arm64"), default="amd64", help="the machine's processor")
+    parser.add_argument("--release", choices=(BOOKWORM.name, TRIXIE.name), default=BOOKWORM.name, help="of Debian")
     parser.add_argument("--container", action="store_true", help="systemd in a container, without kernel and devices")
     parser.add_argument("--kvm", action="store_true", help="the host's processor; rows of their own")
     parser.add_argument("--list", action="store_true")
@@ -55,22 +57,27 @@ def main() -> int:
         for name in ORDER:
             print(f"{name:12} {module_of(name).PROMISE}")
         return 0
+    guest = GUESTS.get(f"{args.release}-{args.arch}")
+    if guest is None:
+        print(f"{args.release} on {args.arch} is not among {', '.join(GUESTS)}", file=sys.stderr)
+        return 1
     if args.kvm and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         print("/dev/kvm: cannot be opened: leave --kvm out, and the processor is emulated", file=sys.stderr)
         return 1
     try:
-        base, tools = image.base(), stick.make(package())
+        disk, tools = base(guest), stick.make(package(guest), guest)
     except CannotBuild as problem:
         print(problem, file=sys.stderr)
         return 1
     good = True
-    outside, inside = [name for name in ORDER if in_machine(name)], [name for name in ORDER if in_container(name)]
-    for name in args.scenario or (inside if args.container else outside):
-        row = tried(name, base, tools, args)
+    for name in args.scenario or [
+        name for name in ORDER if (in_container(name) if args.container else in_machine(name, guest))
+    ]:
+        row = tried(name, guest, disk, tools, args)
         found = report.load()  # each time, because another run may be in progress
         found.machine = machine()
-        (found.container if args.container else found.rows)[row.name] = row
-        report.save(found, outside, inside)
+        (found.container if args.container else found.guests.setdefault(guest.name, {}))[row.name] = row
+        report.save(found)
         print(
             f"{name}: {'as promised' if not row.problem else 'NOT: ' + row.problem[-3000:]} ({row.wall_s:.0f} s)",
             flush=True,
@@ -81,21 +88,24 @@ def main() -> int:
     return 0 if good else 1
 
 
-def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> report.Row:
+def tried(name: str, guest: Guest, disk: Path, tools: Path, args: argparse.Namespace) -> report.Row:
     module = module_of(name)
     begun = time.monotonic()
     shown: list[str] = []
     figures = []
     problem = ""
     try:
-        harness = run_one(name, module, base, tools, args)
+        harness = run_one(name, module, guest, disk, tools, args)
         shown, figures, problem = harness.shown, harness.figures, harness.problem
     except (Failed, Gone, CannotBuild, AssertionError) as error:
         problem = str(error) or repr(error)
     except Exception:
         problem = traceback.format_exc()
     return report.Row(
-        name + (", KVM" if args.kvm else "") + (f", seed {args.seed}" if args.seed != 1 else ""),
+        name
+        + (f", {guest.release.title}" if args.container and guest != DEFAULT else "")
+        + (", KVM" if args.kvm else "")
+        + (f", seed {args.seed}" if args.seed != 1 else ""),
         module.PROMISE,
         wall(),
         commit(),
@@ -107,9 +117,14 @@ def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> repor
     )
 
 
-def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argparse.Namespace) -> VmHarness:
-    place = InContainer(name, module) if args.container else InMachine(name, module, base, tools, args.kvm)
-    harness = VmHarness(place.boot(**place.settings), place.boot, args.seed)
+def run_one(
+    name: str, module: ModuleType, guest: Guest, disk: Path, tools: Path, args: argparse.Namespace
+) -> VmHarness:
+    place = (
+        InContainer(name, module, guest) if args.container else InMachine(name, module, guest, disk, tools, args.kvm)
+    )
+    harness = VmHarness(place.boot(**place.settings), place.boot, args.seed, guest)
+    harness.change = place.change
     harness.cuts, harness.until_s = args.cuts, time.monotonic() + 60 * args.minutes
     try:
         module.run(harness)
@@ -117,7 +132,7 @@ def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argpar
             place.leave(harness, module.LEAVES)
     except (Failed, Gone, AssertionError) as error:
         harness.problem = str(error) or repr(error)
-        keep_journal(harness, work_folder(CACHE) / f"{name}.journal")
+        keep_journal(harness, work_folder(guest.folder) / f"{name}.journal")
     finally:
         harness.machine.kill()
         place.clear()
@@ -131,17 +146,17 @@ class InMachine:
     every cluster is new, so a kill loses all unflushed data.
     """
 
-    def __init__(self, name: str, module: ModuleType, base: Path, tools: Path, kvm: bool) -> None:
-        self._kvm = kvm
-        self._folder, self._tools = work_folder(CACHE) / name, tools
+    def __init__(self, name: str, module: ModuleType, guest: Guest, disk: Path, tools: Path, kvm: bool) -> None:
+        self._guest, self._kvm = guest, kvm
+        self._folder, self._tools = work_folder(guest.folder) / name, tools
         self._folder.mkdir(exist_ok=True)
         self._when: int | None = None
         self._disk, self._overlay = self._folder / "disk.qcow2", self._folder / "overlay.qcow2"
         self.clear()
         if module.BEFORE in ("base", "installed"):
-            overlay(base if module.BEFORE == "base" else image.installed(package()), self._disk)
+            overlay(disk if module.BEFORE == "base" else installed(guest, package(guest)), self._disk)
         else:
-            left, when = CACHE / f"{module.BEFORE}.qcow2", CACHE / f"{module.BEFORE}.when"
+            left, when = (guest.folder / f"{module.BEFORE}.{suffix}" for suffix in ("qcow2", "when"))
             if not left.exists() or not when.exists():
                 raise CannotBuild(f"{left.name}: first_boot and commission come first")
             shutil.copy(left, self._disk)
@@ -155,50 +170,80 @@ class InMachine:
         if self._overlay.exists():
             flush(self._overlay)
         overlay(self._disk, self._overlay)
-        return up(Machine(self._overlay, self._folder, stick=self._tools, kvm=self._kvm, **settings))
+        return up(Machine(self._guest, self._overlay, self._folder, stick=self._tools, kvm=self._kvm, **settings))
+
+    def change(self, guest: Guest, change: Callable[[Path], None]) -> None:
+        """Change the content of the disk while the machine is off; it boots as `guest` from now on."""
+        base(guest)  # its kernel and modules
+        flush(self._overlay)
+        self._overlay.unlink()
+        raw, mounted = self._folder / "changed.raw", self._folder / "mounted"
+        run("qemu-img", "convert", "-O", "raw", self._disk, raw)
+        mounted.mkdir(exist_ok=True)
+        run("mount", "-o", "loop", raw, mounted)
+        try:
+            change(mounted)
+            put_modules_on(mounted, guest)
+        finally:
+            run("umount", mounted)
+        overlay(raw, self._disk)
+        self._guest = guest
 
     def leave(self, harness: VmHarness, name: str) -> None:
-        (CACHE / f"{name}.when").write_text(harness.run("sync; date +%s"))
+        (self._guest.folder / f"{name}.when").write_text(harness.run("sync; date +%s"))
         harness.machine.kill()
         flush(self._overlay)
-        shutil.copy(self._disk, CACHE / f"{name}.qcow2")
+        shutil.copy(self._disk, self._guest.folder / f"{name}.qcow2")
 
     def clear(self) -> None:
-        for path in (self._overlay, self._disk):
+        for path in (self._overlay, self._disk, self._folder / "changed.raw"):
             path.unlink(missing_ok=True)
 
 
 class InContainer:
     """Start of a scenario in a container: always a boot, from the files another one has left, on a separate disk."""
 
-    def __init__(self, name: str, module: ModuleType) -> None:
+    def __init__(self, name: str, module: ModuleType, guest: Guest) -> None:
+        # A container has the host's clock. Under Debian 12 its units see the host's boot too, under 13 their own:
+        # a session then goes on after a boot only if the clock is right.
+        if guest != DEFAULT and not wall_time_is_synchronised():
+            raise CannotBuild("this computer's clock is not synchronised: set it, then python vm/guest/synchronise.py")
         self.settings: dict[str, str] = {}
-        self._folder = work_folder(CACHE) / "container"
+        self._guest = guest
+        self._folder = work_folder(guest.folder) / "container"
         self._changes = self._folder / name
-        left = CACHE / "left" / {"booted": "installed"}.get(module.BEFORE, module.BEFORE)
+        left = guest.folder / "left" / {"booted": "installed"}.get(module.BEFORE, module.BEFORE)
         self._disk = self._folder.with_suffix(".raw")
         self.clear()
         self._folder.mkdir(parents=True)
-        image.make_disk(None, self._disk, image.DISK_MIB)
-        image.run("mount", "-o", "loop,noatime", self._disk, self._folder)
+        make_disk(None, self._disk, DISK_MIB)
+        run("mount", "-o", "loop,noatime", self._disk, self._folder)
         if module.BEFORE != "base":
             if not left.exists():
                 raise CannotBuild(f"{left}: the scenarios install and commission come first")
-            image.run("cp", "-a", left, self._changes)
+            run("cp", "-a", left, self._changes)
 
     def boot(self, **_: str) -> Container:
-        return up(Container(CACHE / "rootfs", self._changes, self._folder, CACHE / "stick"))
+        return up(Container(self._guest.folder / "rootfs", self._changes, self._folder, self._guest.folder / "stick"))
+
+    def change(self, _: Guest, change: Callable[[Path], None]) -> None:
+        """Change the files while the container is off; the kernel is the host's before and after."""
+        mounted = merged(self._guest.folder / "rootfs", self._changes, self._folder)
+        try:
+            change(mounted)
+        finally:
+            run("umount", mounted)
 
     def leave(self, harness: VmHarness, name: str) -> None:
         harness.machine.power_off()
-        target = CACHE / "left" / name
+        target = self._guest.folder / "left" / name
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(exist_ok=True)
-        image.run("cp", "-a", self._changes, target)
+        run("cp", "-a", self._changes, target)
 
     def clear(self) -> None:
         if self._folder.is_mount():
-            image.run("umount", self._folder)
+            run("umount", self._folder)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._disk.unlink(missing_ok=True)
 
@@ -219,25 +264,6 @@ def up(started: M) -> M:
         started.kill()
         raise
     return started
-
-
-def package() -> Path:
-    found = sorted((ROOT / "dist").glob("cabinet_*_amd64.deb"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise CannotBuild("dist/cabinet_*_amd64.deb: is not there: make deb")
-    return found[-1]
-
-
-def in_container(name: str) -> bool:
-    return getattr(module_of(name), "IN_CONTAINER", False)
-
-
-def in_machine(name: str) -> bool:
-    return getattr(module_of(name), "IN_MACHINE", True)
-
-
-def module_of(name: str) -> ModuleType:
-    return importlib.import_module(f"vm.scenarios.{name}")
 
 
 if __name__ == "__main__":

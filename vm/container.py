@@ -5,16 +5,27 @@ the simulator replaces the hardware, and the states of its coils replace the lin
 """
 
 import contextlib
+import os
 import subprocess
 import time
 from pathlib import Path
 
 from bench.disk import device_bytes
-from vm.image import HERE, run
+from vm.archive import run
+from vm.image import FILES
 from vm.machine import Gone, Said
 
 BOOT_WITHIN_S = 90.0
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}  # without the host's environment
+
+
+def merged(system: Path, changes: Path, folder: Path) -> Path:
+    """Mount `system` with `changes` over it, below `folder`. Return the mount."""
+    place, work = folder / "merged", folder / "overlay"
+    for path in (place, work, changes):
+        path.mkdir(parents=True, exist_ok=True)
+    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={system},upperdir={changes},workdir={work}", place)
+    return place
 
 
 class Container:
@@ -25,35 +36,40 @@ class Container:
 
     def __init__(self, system: Path, changes: Path, folder: Path, stick: Path) -> None:
         self._changes = changes
-        self._merged = folder / "merged"
-        work = folder / "overlay"
-        for path in (self._merged, work, changes):
-            path.mkdir(parents=True, exist_ok=True)
-        layers = f"lowerdir={system},upperdir={changes},workdir={work}"
-        run("mount", "-t", "overlay", "overlay", "-o", layers, self._merged)
+        self._merged = merged(system, changes, folder)
         self._furnish()
         self.log = folder / "container.log"
         command = ["systemd-nspawn", "-D", str(self._merged), "--boot", "--register=no", "--keep-unit", "-q"]
         command += ["-M", "cabinet-bench", "--private-network", f"--bind-ro={stick}:/mnt/stick", "--console=pipe"]
+        command += ["--capability=CAP_SYS_TIME"]  # to ask the kernel whether its clock is right
+        # Control groups as on a Pi, also if the host has the older ones, which Debian 13 refuses.
+        environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         self._nspawn = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=self.log.open("wb"), stderr=subprocess.STDOUT
+            command, stdin=subprocess.PIPE, stdout=self.log.open("wb"), stderr=subprocess.STDOUT, env=environment
         )
         self._leader = 0
 
     def _furnish(self) -> None:
         """Replace the bench's units for a machine with those for a container."""
         bench, units = self._merged / "opt/bench", self._merged / "etc/systemd/system"
-        text = (HERE / "guest/cabinet.toml").read_text()
-        text = text.replace("@BUS@", "sim").replace("@PINS@", "sim").replace("@RUN@", "/run/cabinet")
+        text = (FILES / "cabinet.toml").read_text()
+        for word, value in {"BUS": "sim", "PINS": "sim", "RUN": "/run/cabinet", "PORT": "pty"}.items():
+            text = text.replace(f"@{word}@", value)
         for name in ("sim.toml", "cabinet.toml"):
-            (bench / name).write_text(text.replace('port = "/dev/ttyS1"', 'port = "pty"'))
-        (bench / "mirror.py").write_text((HERE / "guest/mirror.py").read_text())
-        (bench / "phone.py").write_text((HERE / "guest/phone.py").read_text())
-        sim = (HERE / "guest/bench-sim.service").read_text()
+            (bench / name).write_text(text)
+        (bench / "mirror.py").write_text((FILES / "mirror.py").read_text())
+        (bench / "phone.py").write_text((FILES / "phone.py").read_text())
+        sim = (FILES / "bench-sim.service").read_text()
         (units / "bench-sim.service").write_text(sim.replace("LimitRTPRIO=90", "LimitRTPRIO=90\nUMask=0007"))
-        hardware = (HERE / "guest/bench-hardware.service").read_text()
+        hardware = (FILES / "bench-hardware.service").read_text()
         (units / "bench-hardware.service").write_text(hardware.replace("hardware.py", "mirror.py"))
-        for name in ("bench-setup.service", "bench-agent.service", "console-getty.service"):
+        # An overlay cannot be mounted again with the options of /etc/fstab, and Debian 13 reports that as a failure.
+        for name in (
+            "bench-setup.service",
+            "bench-agent.service",
+            "console-getty.service",
+            "systemd-remount-fs.service",
+        ):
             mask = units / name
             mask.unlink(missing_ok=True)
             mask.symlink_to("/dev/null")
@@ -62,12 +78,11 @@ class Container:
         """Wait until systemd has started all units. Raises Gone if it has not in time."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline and self._nspawn.poll() is None:
-            if not self._leader:
-                found = subprocess.run(
-                    ["pgrep", "-P", str(self._nspawn.pid)], capture_output=True, text=True, check=False
-                )
-                self._leader = int(found.stdout.split()[0]) if found.stdout else 0
-            elif self.run("systemctl is-system-running", check=False).out.strip() in ("running", "degraded"):
+            # Each time, because systemd-nspawn first has other children.
+            found = subprocess.run(["pgrep", "-P", str(self._nspawn.pid)], capture_output=True, text=True, check=False)
+            self._leader = int(found.stdout.split()[0]) if found.stdout else 0
+            up = ("running", "degraded")
+            if self._leader and self.run("systemctl is-system-running", check=False).out.strip() in up:
                 return
             time.sleep(0.3)
         raise Gone(f"not up within {within_s:.0f} s: {self.log.read_text(errors='replace')[-800:]}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vm.container import Container
+from vm.guests import DEFAULT, Guest
 from vm.machine import Machine
 
 CARD, PIN = "10023344", "471108"
@@ -37,8 +38,16 @@ class Failed(Exception):
 class VmHarness:
     """One machine, and the checks and figures of one scenario."""
 
-    def __init__(self, machine: Machine | Container, boot: Callable[..., Machine | Container], seed: int) -> None:
+    def __init__(
+        self,
+        machine: Machine | Container,
+        boot: Callable[..., Machine | Container],
+        seed: int,
+        guest: Guest = DEFAULT,
+    ) -> None:
         """Take a booted machine; `boot` starts the same disk again."""
+        self.guest = guest
+        self.change: Callable[[Guest, Callable[[Path], None]], None] | None = None  # if its disk can be changed
         self.machine = machine
         self.boot = boot
         self.kernel = isinstance(machine, Machine)  # bus and lines are those of the kernel
@@ -91,6 +100,14 @@ class VmHarness:
     def shut_down(self, off_s: float) -> None:
         """Shut the machine down in order, and start it again `off_s` later by its clock."""
         self._off(self.machine.power_off, off_s)
+
+    def change_disk(self, guest: Guest, change: Callable[[Path], None], off_s: float) -> None:
+        """Shut down, change the content of the disk, and start it as `guest`, `off_s` later by the machine's clock."""
+        assert self.change is not None
+        at_s = float(self.run("date +%s.%N"))
+        self.machine.power_off()
+        self.change(guest, change)
+        self.guest, self.machine = guest, self.boot(wall=iso(at_s + off_s))
 
     def _off(self, how: Callable[[], None], off_s: float) -> None:
         at_s = float(self.run("date +%s.%N"))

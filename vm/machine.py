@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vm.image import CACHE, RELEASE, CannotBuild
+from vm.guests import CannotBuild, Guest
+from vm.kernel import kernel
 
 BOOT_WITHIN_S = 240.0
 MEMORY_MIB = 1024
-EMULATED = ("-accel", "tcg", "-icount", "shift=0,sleep=on", "-cpu", "max")
+EMULATED = ("-accel", "tcg", "-icount", "shift=0,sleep=on")
+PARAMETERS = "quiet panic=1 root=/dev/vda rw mitigations=off systemd.show_status=no"
 BY_KVM = ("-accel", "kvm", "-cpu", "host,arch-capabilities=off")
 
 
@@ -39,9 +41,16 @@ class Machine:
     """
 
     def __init__(
-        self, disk: Path, folder: Path, *, stick: Path | None = None, wall: str = "", kvm: bool = False
+        self,
+        guest: Guest,
+        disk: Path,
+        folder: Path,
+        *,
+        stick: Path | None = None,
+        wall: str = "",
+        kvm: bool = False,
     ) -> None:
-        """Start the machine.
+        """Start the machine with the kernel of `guest`.
 
         `stick`: a second disk, read-only. `wall`: clock at boot, such as 1970-01-01T00:00:10. If `kvm` is set, it uses
         the host's processor and time.
@@ -59,12 +68,13 @@ class Machine:
         if stick is not None:
             drives += ["-drive", f"file={stick},if=virtio,format=raw,readonly=on"]
         command = [
-            "qemu-system-x86_64", *(BY_KVM if kvm else EMULATED), "-smp", "1",
+            guest.processor.qemu, *(BY_KVM if kvm else (*EMULATED, *guest.processor.machine)), "-smp", "1",
             "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none",
-            "-kernel", str(CACHE / "kernel/boot" / f"vmlinuz-{RELEASE}"), "-initrd", str(CACHE / "initrd.cpio"),
-            "-append", "console=ttyS0 quiet panic=1 root=/dev/vda rw mitigations=off systemd.show_status=no",
+            "-kernel", str(guest.folder / "kernel/boot" / f"vmlinuz-{kernel(guest).release}"),
+            "-initrd", str(guest.folder / "initrd.cpio"),
+            "-append", f"console={guest.processor.kernel_console} {PARAMETERS} {guest.processor.parameters}",
             "-serial", f"file:{self.log}",
-            "-chardev", f"socket,id=console,path={console},server=on,wait=off", "-serial", "chardev:console",
+            "-chardev", f"socket,id=console,path={console},server=on,wait=off", *guest.processor.port_device,
             "-device", "virtio-serial", "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
             "-device", "virtserialport,chardev=agent,name=agent",
             *drives,

@@ -7,23 +7,25 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from cabinet.system.update import bundle
-from vm.image import CACHE, CannotBuild, make_disk, run
+from vm.archive import run
+from vm.guests import CannotBuild, Guest
+from vm.image import make_disk
 
 KEY = SigningKey(b"of the test bed, and of no cabinet"[:32])
 STICK_MIB = 1024
 
 
-def make(package: Path) -> Path:
+def make(package: Path, guest: Guest) -> Path:
     """Build a disk image with the package, the same as a newer version, one with a guard that fails, and bundles."""
     if not package.exists():
         raise CannotBuild(f"{package}: is not there: make deb")
-    folder, disk = CACHE / "stick", CACHE / "stick.raw"
+    folder, disk = guest.folder / "stick", guest.folder / "stick.raw"
     mark = folder / "made-of"
     if disk.exists() and mark.exists() and mark.read_text() == bundle.sha256_of(package):
         return disk
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    tree = CACHE / "repacked"
+    tree = guest.folder / "repacked"
     shutil.rmtree(tree, ignore_errors=True)
     run("dpkg-deb", "--raw-extract", package, tree)
     (version,) = [line.split()[1] for line in _control(tree).splitlines() if line.startswith("Version:")]
@@ -37,7 +39,7 @@ def make(package: Path) -> Path:
     for name, its_version in (("newer", newer), ("worse", f"{version}+worse")):
         deb = folder / f"{name}.deb"
         manifest = bundle.Manifest(
-            format=bundle.FORMAT, version=its_version, architecture="amd64", python="3.11",
+            format=bundle.FORMAT, version=its_version, architecture=guest.processor.arch, python=guest.release.python,
             size=deb.stat().st_size, sha256=bundle.sha256_of(deb),
         )  # fmt: skip
         bundle.write(folder / f"{name}.bundle", deb, manifest, KEY)

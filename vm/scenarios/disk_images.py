@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from vm import money
+from vm.archive import run as shell
 from vm.harness import CARD, CODES, PIN, VmHarness
-from vm.image import HERE
-from vm.image import run as shell
+from vm.image import FILES
 from vm.machine import Machine
 
 PROMISE = "the disk of a machine killed at starts, charges and stops: mounts, no session lost, none billed twice"
@@ -53,7 +53,7 @@ def _look(harness: VmHarness, folder: Path, seen: set[str]) -> None:
         config.write_text(text.replace(run_folder, f'run = "{folder}"\nstate = "{state}"'))
         commands = [f"{command} --config {config}" for command in money.ASKED]
         said = subprocess.run(
-            [sys.executable, HERE / "guest/several.py", *commands], capture_output=True, text=True, check=True
+            [sys.executable, FILES / "several.py", *commands], capture_output=True, text=True, check=True
         )
         harness.shows_once("every disk mounts", True)
         money.check(harness, json.loads(said.stdout), seen)

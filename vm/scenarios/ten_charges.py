@@ -1,7 +1,8 @@
 """Memory with ten charges, and disk writes with and without them."""
 
 from vm.harness import AS_SERVICE, CARD, CODES, PHONE, PIN, VmHarness
-from vm.scenarios.footprint import SETTLING_S, checkpoint_as_delivered, measure_memory, written_mb
+from vm.scenarios.footprint import measure_memory
+from vm.scenarios.written import SETTLING_S, checkpoint_as_delivered, written_mb
 
 PROMISE = "ten outlets charge: memory of the whole product within 160 MB; at most 20 MB an hour written"
 BEFORE = "charging"
