@@ -2,9 +2,10 @@
 # make        lint and quick tests                             make wheel  what is installed on a Pi
 # make screenshots   a picture of every page, in build/screenshots/
 # make test-vm       the package in a virtual machine (root, Debian 12, QEMU; four to five hours): docs/reports/vm.md
-# make deb    Debian packages for a Pi (arm64) and for a PC (amd64), in dist/
+# make deb    Debian packages for a Pi (arm64) and for a PC (amd64), in dist/; one only: make deb ARCH=arm64
 
 PYTHON ?= python3
+ARCH ?= amd64 arm64
 BIN := .venv/bin
 
 # Without bytecode on disk, every process of a test compiles the source again: 0.3 s of each, and 10 s of each pytest.
@@ -45,8 +46,7 @@ wheel: $(READY_TO_RUN)
 	$(BIN)/python -m pip wheel -qq --no-deps --wheel-dir dist .
 
 deb: $(READY_TO_TEST) wheel
-	$(BIN)/python tools/build_deb.py --arch amd64
-	$(BIN)/python tools/build_deb.py --arch arm64
+	for arch in $(ARCH); do $(BIN)/python tools/build_deb.py --arch $$arch || exit 1; done
 
 test-vm: $(READY_TO_TEST)
 	$(BIN)/python -m vm

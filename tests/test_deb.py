@@ -1,17 +1,19 @@
 """The Debian package: what goes into it, and what its scripts do, without building it (`make test-vm` installs it)."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 
 from cabinet.system.update import computer
-from tools import build_deb, lock, wheel_report
+from tools import build_deb, deb_packages, lock, wheel_report
 
 ROOT = Path(__file__).parents[1]
 PACKAGING = ROOT / "packaging"
@@ -107,13 +109,138 @@ def test_manual_page_names_every_command():
 
 
 def test_control_file_says_which_python_and_system():
-    fields = {"version": "1", "architecture": "arm64", "installed_kib": 1, "python": "3.11", "next_python": "3.12"}
+    fields = {"version": "1", "architecture": "arm64", "installed_kib": 1, "pythons": "python3 (>= 3.11~)"}
     control = (PACKAGING / "control.in").read_text().format(**fields)
-    assert "Depends: python3 (>= 3.11~), python3 (<< 3.12~)" in control
+    assert "Depends: python3 (>= 3.11~), libc6 (>= 2.36)" in control
     assert set(build_deb.PLATFORMS) == {"amd64", "arm64"}
 
 
+@pytest.mark.parametrize(
+    ("pythons", "depends"),
+    [
+        (["3.11"], "python3 (>= 3.11~), python3 (<< 3.12~)"),
+        (["3.11", "3.12"], "python3 (>= 3.11~), python3 (<< 3.13~)"),
+        (["3.11", "3.13"], "python3 (>= 3.11~), python3 (<< 3.12~) | python3 (>= 3.13~), python3 (<< 3.14~)"),
+    ],
+)
+def test_dependency_lets_in_each_python_that_has_compiled_parts_and_no_other(pythons, depends):
+    assert build_deb.python_dependency(pythons) == depends
+
+
+# --- the packages of every Python -------------------------------------------------------------------------------------
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_wheels_of_every_python_lie_in_one_folder(tmp_path):
+    wheels = [
+        {"a/__init__.py": "same", f"a/_core.cpython-{tag}-x.so": tag, "a-1.dist-info/WHEEL": tag}
+        for tag in ("311", "313")
+    ]
+    for number, files in enumerate(wheels):
+        deb_packages.merge(write(tmp_path / str(number), files), tmp_path / "packages")
+    found = {path.name: path.read_text() for path in (tmp_path / "packages/a").iterdir()}
+    assert found == {"__init__.py": "same", "_core.cpython-311-x.so": "311", "_core.cpython-313-x.so": "313"}
+
+
+def test_source_that_differs_between_pythons_is_not_built(tmp_path):
+    """One of them would get the other's."""
+    deb_packages.merge(write(tmp_path / "0", {"a.py": "print(1)"}), tmp_path / "packages")
+    with pytest.raises(build_deb.CannotBuild, match=r"a\.py: differs"):
+        deb_packages.merge(write(tmp_path / "1", {"a.py": "print(2)"}), tmp_path / "packages")
+
+
+@pytest.fixture(scope="module")
+def carried(tmp_path_factory) -> Path:
+    """The locked packages of this environment, without those that packaging/left-out.txt takes away."""
+    folder = tmp_path_factory.mktemp("carried") / "packages"
+    for name in locked():
+        with contextlib.suppress(PackageNotFoundError):  # lgpio is only on a Pi
+            for file in distribution(name).files or []:
+                source = Path(str(file.locate()))
+                if ".." not in file.parts and "__pycache__" not in file.parts and source.is_file():
+                    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source, folder / file)
+    deb_packages.leave_out(folder)
+    return folder
+
+
+def alone(carried: Path, code: str) -> str:
+    """Run it with the product and the packages that are carried, and no other."""
+    paths = f"import sys; sys.path += {[str(ROOT), str(carried)]!r}\n"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", paths + code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_every_module_imports_with_the_packages_that_are_carried(carried):
+    code = (
+        "import importlib, pkgutil, cabinet\n"
+        "names = [found.name for found in pkgutil.walk_packages(cabinet.__path__, 'cabinet.')]\n"
+        "print(len([importlib.import_module(name) for name in names]))\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    count, names = alone(carried, code).splitlines()
+    assert int(count) > 300
+    assert not {"faker", "rich", "setuptools", "httpx"} & set(names.split())
+
+
+@pytest.mark.slow
+def test_font_is_read_with_the_packages_that_are_carried(carried):
+    """fontTools imports what it needs by the tables of a font."""
+    fonts = [path for folder in ("truetype", "opentype") for path in Path("/usr/share/fonts", folder).rglob("*.tt[fc]")]
+    if not fonts:
+        pytest.skip("this machine has no fonts")
+    kinds = list({path.suffix: str(path) for path in fonts}.values())
+    code = (
+        "from pathlib import Path\n"
+        "from cabinet.stickers import font\n"
+        f"for path in map(Path, {kinds!r}):\n"
+        "    print(len(font.find('A', path).glyph('A').steps))"
+    )
+    assert len(alone(carried, code).split()) == len(kinds)
+
+
 # --- what its scripts do ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def before_unpacking(tmp_path):
+    """Runs preinst on a system with this Python as python3, or none; returns what it printed, "" where it agrees."""
+
+    def run(python: str | None) -> str:
+        link = tmp_path / "python3"
+        if python is not None:
+            link.symlink_to(python)
+        script = (PACKAGING / "preinst").read_text().replace("/usr/bin/python3", str(link))
+        done = subprocess.run(["sh", "-c", script, "preinst", "install"], capture_output=True, text=True, check=False)
+        assert (done.returncode != 0, done.stdout) == (bool(done.stderr), "")
+        return done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("python", [*deb_packages.PYTHONS, None])
+def test_each_release_that_the_package_is_for_may_install_it(before_unpacking, python):
+    """None: an installation from nothing unpacks Python in the same run."""
+    assert before_unpacking(python and f"python{python}") == ""
+
+
+@pytest.mark.parametrize("python", ["3.9", "3.12", "3.14", "3.1"])
+def test_any_other_release_is_refused_with_one_line(before_unpacking, python):
+    line = before_unpacking(f"python{python}")
+    assert line.count("\n") == 1
+    assert "Bookworm and Trixie" in line
+    assert line.endswith(f"this system has Python {python}\n")
+    assert all(known in line for known in deb_packages.PYTHONS)
 
 
 @pytest.mark.parametrize("name", build_deb.SCRIPTS)
@@ -279,9 +406,3 @@ def test_package_of_a_tree_is_one_that_dpkg_reads(tmp_path, monkeypatch):
         owners = {(member.uid, member.gid) for member in tar}
     assert "./usr/lib/systemd/system/cabinet-guard.service" in names
     assert owners == {(0, 0)}
-
-
-def test_building_says_which_python_it_needs(monkeypatch, tmp_path):
-    monkeypatch.setattr(build_deb, "PYTHON", (sys.version_info[0], sys.version_info[1] + 1))
-    with pytest.raises(build_deb.CannotBuild, match="is needed, as Debian 12 has it"):
-        build_deb.build("arm64", "1", tmp_path / "x.whl", tmp_path)
