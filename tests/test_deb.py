@@ -138,12 +138,9 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 
 def test_wheels_of_every_python_lie_in_one_folder(tmp_path):
-    wheels = [
-        {"a/__init__.py": "same", f"a/_core.cpython-{tag}-x.so": tag, "a-1.dist-info/WHEEL": tag}
-        for tag in ("311", "313")
-    ]
-    for number, files in enumerate(wheels):
-        deb_packages.merge(write(tmp_path / str(number), files), tmp_path / "packages")
+    for tag in ("311", "313"):
+        files = {"a/__init__.py": "same", f"a/_core.cpython-{tag}-x.so": tag, "a-1.dist-info/WHEEL": tag}
+        deb_packages.merge(write(tmp_path / tag, files), tmp_path / "packages")
     found = {path.name: path.read_text() for path in (tmp_path / "packages/a").iterdir()}
     assert found == {"__init__.py": "same", "_core.cpython-311-x.so": "311", "_core.cpython-313-x.so": "313"}
 

@@ -8,6 +8,7 @@ the other platform, so no emulator is needed, and any Debian with Python 3.11 or
 import argparse
 import gzip
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -155,7 +156,7 @@ def python_dependency(pythons: Iterable[str]) -> str:
     """Return the dependency on one of these versions of Python, in the form that dpkg has for it. Pure."""
     minors = sorted(int(python.removeprefix("3.")) for python in pythons)
     terms = [f"python3 (>= 3.{minors[0]}~)"]
-    for here, after in zip(minors, minors[1:], strict=False):
+    for here, after in itertools.pairwise(minors):
         if after > here + 1:
             terms.append(f"python3 (<< 3.{here + 1}~) | python3 (>= 3.{after}~)")
     return ", ".join([*terms, f"python3 (<< 3.{minors[-1] + 1}~)"])

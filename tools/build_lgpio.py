@@ -79,8 +79,8 @@ def _compiler() -> Path:
 
 
 def _headers() -> Path:
-    """Return a folder with Python's headers. The limited API takes nothing from the machine's own but their sizes, which
-    are those of every 64-bit Linux.
+    """Return a folder with Python's headers. The limited API takes nothing from the machine's own but the sizes of
+    types, which are those of every 64-bit Linux.
     """
     folder, included = CACHE / "include", Path(sysconfig.get_path("include"))
     if not (included / "Python.h").exists():

@@ -18,17 +18,17 @@ COMPILER = ROOT / "packaging" / "compiler.txt"
 PYTHON = "3.11"  # of Debian 12, and newer
 
 LEFT_OUT = {
-    # No wheel for any platform. lgpio has all functions needed, also on a Pi 5, on which RPi.GPIO does not work. If it is
-    # preferred, Debian's python3-rpi.gpio is used (see build_deb.py).
+    # No wheel for any platform. lgpio has all functions needed, also on a Pi 5, on which RPi.GPIO does not work. If
+    # RPi.GPIO is preferred, Debian's python3-rpi.gpio is used (see build_deb.py).
     "RPi.GPIO",
 }
 EVERYWHERE = {
     # setup.cfg requires it only on a Pi; the amd64 package uses it for the lines of a virtual machine.
     "lgpio",
 }
-COMPILERS = ["swig>=4.3,<4.4", "ziglang>=0.15,<0.16"]  # SWIG: the version that lgpio's own wheels are made with
+COMPILERS = ["swig>=4.3,<4.4", "ziglang>=0.15,<0.16"]  # SWIG as lgpio's own wheels are made with
 HEADER = """\
-# Exact versions and hashes of what the Debian packages carry, or are made with; made by `python tools/lock.py`, not by hand.
+# Exact versions and hashes for the Debian packages; made by `python tools/lock.py`, not by hand.
 """
 
 
