@@ -37,7 +37,7 @@ def make(package: Path) -> Path:
     for name, its_version in (("newer", newer), ("worse", f"{version}+worse")):
         deb = folder / f"{name}.deb"
         manifest = bundle.Manifest(
-            format=bundle.FORMAT, version=its_version, architecture="amd64", python="3.11",
+            format=bundle.FORMAT, version=its_version, architecture="amd64", python="3.11 3.13",
             size=deb.stat().st_size, sha256=bundle.sha256_of(deb),
         )  # fmt: skip
         bundle.write(folder / f"{name}.bundle", deb, manifest, KEY)
