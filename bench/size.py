@@ -3,8 +3,8 @@
     python -m bench.size                       the package in dist/ for this machine's architecture (make deb)
     python -m bench.size --before OLD.deb      the same beside another one
 
-The instructions are counted by callgrind (valgrind, a Debian package) over this machine's Python 3.11, with the
-compiled files of the package; without valgrind that table is left out.
+The instructions are counted by callgrind (valgrind, a Debian package) over the Python that runs this
+(3.11 or 3.13, for which the package has compiled files); without valgrind that table is left out.
 """
 
 import argparse
@@ -108,10 +108,9 @@ def by_package(sizes: dict[Path, int]) -> dict[str, Part]:
 
 def start(packages: Path, code: str) -> tuple[int, int]:
     """Return the modules that a process imports at its start, and the instructions of it."""
-    python = shutil.which("python3.11") or sys.executable
-    setup = "import sys; sys.path.insert(0, sys.argv[1])"
     environment = {**os.environ, "PYTHONHASHSEED": "0", "LG_WD": tempfile.gettempdir()}
-    words = [python, "-I", "-S", "-c", f"{setup}\n{code}\nprint(len(sys.modules))", str(packages)]
+    code = f"import sys; sys.path.insert(0, sys.argv[1])\n{code}\nprint(len(sys.modules))"
+    words = [os.path.realpath(sys.executable), "-I", "-S", "-c", code, str(packages)]
     counted = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *words]
     done = subprocess.run(counted, capture_output=True, text=True, check=True, env=environment)
     collected = re.search(r"Collected : (\d+)", done.stderr)
