@@ -58,11 +58,15 @@ def wheel(name: str) -> wheel_report.Wheel:
 
 def test_wheel_report_tells_pure_from_compiled_and_names_what_is_missing():
     pure, compiled = wheel("a-1.0-py3-none-any.whl"), wheel("Be_e-2.0-cp311-cp311-manylinux_2_28_aarch64.whl")
-    found = {"arm64": {"a": pure, "be-e": compiled}, "amd64": {"a": pure}}
-    text, missing = wheel_report.page({"a": "1.0", "be-e": "2.0"}, found)
+    found = {
+        ("arm64", "3.11"): {"a": pure, "be-e": compiled}, ("amd64", "3.11"): {"a": pure, "be-e": compiled},
+        ("arm64", "3.13"): {"a": pure, "be-e": compiled}, ("amd64", "3.13"): {"a": pure},
+    }  # fmt: skip
+    text, missing = wheel_report.page({"a": "1.0", "be-e": "2.0", "lgpio": "1"}, found)
     assert "| a | 1.0 | pure | pure |" in text
-    assert "| be-e | 2.0 | manylinux_2_28_aarch64 | **none** |" in text
-    assert missing == ["be-e (amd64)"]
+    assert "| be-e | 2.0 | manylinux_2_28_aarch64 | manylinux_2_28_aarch64, **none** for 3.13 |" in text
+    assert "| lgpio | 1 | compiled | compiled |" in text
+    assert missing == ["be-e (amd64, Python 3.13)"]
 
 
 def test_report_of_the_wheels_is_of_the_locked_versions_and_none_is_missing():
