@@ -269,6 +269,12 @@ def test_failsafe_loads_nothing_of_the_guard():
     assert [name for name in loaded if name.startswith(("cabinet.guard", "cabinet.safety", "cabinet.link"))] == []
 
 
+@pytest.mark.parametrize("command", ["console", "steward"])
+def test_what_a_pdf_or_the_service_needs_is_not_loaded_at_the_start_of(command):
+    loaded = python(f"import sys, cabinet.commands.{command}; print(*sys.modules)").split()
+    assert {"fontTools", "asyncio", "urllib.request"} & set(loaded) == set()
+
+
 # --- what is declared ------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +416,21 @@ def test_docstrings_begin_with_a_verb_or_a_noun():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, owners) and no_subject.match(text := ast.get_docstring(node) or "")
     ]
+    assert found == []
+
+
+def test_no_annotation_names_a_field_of_its_own_class():
+    """From Python 3.14 on it is evaluated when the class has its fields, and would get the field."""
+    found = []
+    for file in sorted((ROOT / "cabinet").rglob("*.py")):
+        for owner in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            fields = [each for each in getattr(owner, "body", []) if isinstance(each, ast.AnnAssign)]
+            if isinstance(owner, ast.ClassDef) and fields:
+                names = {field.target.id for field in fields if isinstance(field.target, ast.Name)}
+                used = {
+                    node.id for field in fields for node in ast.walk(field.annotation) if isinstance(node, ast.Name)
+                }
+                found += [f"{file.relative_to(ROOT)}: {owner.name}: {name}" for name in sorted(names & used)]
     assert found == []
 
 
