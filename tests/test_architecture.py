@@ -420,7 +420,7 @@ def test_docstrings_begin_with_a_verb_or_a_noun():
 
 
 def test_no_annotation_names_a_field_of_its_own_class():
-    """From Python 3.14 on it is evaluated when the class has its fields, and would get the field."""
+    """Python 3.14 evaluates it when the class has its fields, and would get the field."""
     found = []
     for file in sorted((ROOT / "cabinet").rglob("*.py")):
         for owner in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
