@@ -419,21 +419,6 @@ def test_docstrings_begin_with_a_verb_or_a_noun():
     assert found == []
 
 
-def test_no_annotation_names_a_field_of_its_own_class():
-    """Python 3.14 evaluates it when the class has its fields, and would get the field."""
-    found = []
-    for file in sorted((ROOT / "cabinet").rglob("*.py")):
-        for owner in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            fields = [each for each in getattr(owner, "body", []) if isinstance(each, ast.AnnAssign)]
-            if isinstance(owner, ast.ClassDef) and fields:
-                names = {field.target.id for field in fields if isinstance(field.target, ast.Name)}
-                used = {
-                    node.id for field in fields for node in ast.walk(field.annotation) if isinstance(node, ast.Name)
-                }
-                found += [f"{file.relative_to(ROOT)}: {owner.name}: {name}" for name in sorted(names & used)]
-    assert found == []
-
-
 def test_no_package_registry_is_named():
     """The source of packages is the machine's own setting (pip, npm): a cabinet may be behind a mirror."""
     hosts = [
