@@ -56,7 +56,7 @@ def test_control_file_says_which_python_and_system():
     fields = {"version": "1", "architecture": "arm64", "installed_kib": 1, "pythons": "python3 (>= 3.11~)"}
     control = (PACKAGING / "control.in").read_text().format(**fields)
     assert "Depends: python3 (>= 3.11~), libc6 (>= 2.36)" in control
-    assert set(build_deb.PLATFORMS) == {"amd64", "arm64"}
+    assert set(deb_packages.PLATFORMS) == {"amd64", "arm64"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import build_deb, deb_packages, lock, wheel_report
+from tools import deb_packages, lock, wheel_report
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,7 +93,7 @@ def test_wheels_of_every_python_lie_in_one_folder(tmp_path):
 def test_source_that_differs_between_pythons_is_not_built(tmp_path):
     """One of them would get the other's."""
     deb_packages.merge(write(tmp_path / "0", {"a.py": "print(1)"}), tmp_path / "packages")
-    with pytest.raises(build_deb.CannotBuild, match=r"a\.py: differs"):
+    with pytest.raises(deb_packages.CannotBuild, match=r"a\.py: differs"):
         deb_packages.merge(write(tmp_path / "1", {"a.py": "print(2)"}), tmp_path / "packages")
 
 

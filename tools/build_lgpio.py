@@ -70,7 +70,7 @@ def _requirement() -> tuple[str, str]:
 
 
 def _compiler() -> Path:
-    """Return the folder with SWIG and Zig; fetch them if it is not there (90 MB)."""
+    """Return the folder with SWIG and Zig; fetch them if they are not there (390 MB on disk)."""
     folder = ROOT / "build" / "compiler"
     if not (folder / "bin/swig").exists():
         uv = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--target", folder]

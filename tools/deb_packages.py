@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 from build_lgpio import build_lgpio
-from interpreters import CannotBuild, interpreter
+from interpreters import CannotBuild as CannotBuild
+from interpreters import interpreter
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGING = ROOT / "packaging"
@@ -39,7 +40,7 @@ def lay_out_packages(packages: Path, arch: str, wheel: Path) -> None:
 
 
 def _install(packages: Path, arch: str, python: str, wheel: Path) -> None:
-    uv = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--link-mode", "copy"]
+    uv: list[str | Path] = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--link-mode", "copy"]
     uv += ["--target", packages, "--python-platform", PLATFORMS[arch], "--python-version", python]
     run(*uv, "--only-binary", ":all:", "--require-hashes", "-r", _without_lgpio(packages))
     run(*uv, "--no-deps", wheel)
@@ -92,7 +93,7 @@ def leave_out(packages: Path) -> list[str]:
 def compile_sources(packages: Path) -> None:
     """Add the compiled files of each Python: the root may be read-only, and the first start must not be slow."""
     root = packages.parents[3]
-    options = ["-q", "-s", root, "-p", "/", "--invalidation-mode", "unchecked-hash"]
+    options: list[str | Path] = ["-q", "-s", root, "-p", "/", "--invalidation-mode", "unchecked-hash"]
     for python, release in PYTHONS.items():
         command, environment = interpreter(python, release)
         run(*command, "-m", "compileall", *options, packages, **environment)
