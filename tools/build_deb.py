@@ -153,13 +153,13 @@ def manual_page(version: str) -> str:
 
 
 def python_dependency(pythons: Iterable[str]) -> str:
-    """Return the dependency on one of these versions of Python, in the form that dpkg has for it. Pure."""
-    minors = sorted(int(python.removeprefix("3.")) for python in pythons)
-    terms = [f"python3 (>= 3.{minors[0]}~)"]
-    for here, after in itertools.pairwise(minors):
-        if after > here + 1:
-            terms.append(f"python3 (<< 3.{here + 1}~) | python3 (>= 3.{after}~)")
-    return ", ".join([*terms, f"python3 (<< 3.{minors[-1] + 1}~)"])
+    """Return the dependency on one of these versions of Python, in ascending order, in the form dpkg has for it. Pure.
+
+    Each version has its `>=`: `make_bundle.py` reads them.
+    """
+    minors = [int(python.removeprefix("3.")) for python in pythons]
+    between = [f"python3 (<< 3.{here + 1}~) | python3 (>= 3.{after}~)" for here, after in itertools.pairwise(minors)]
+    return ", ".join([f"python3 (>= 3.{minors[0]}~)", *between, f"python3 (<< 3.{minors[-1] + 1}~)"])
 
 
 def write_control(root: Path, arch: str, version: str) -> None:

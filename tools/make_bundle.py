@@ -58,7 +58,7 @@ def make(package: Path, key: SigningKey, only: str | None = None) -> Path:
     for name in ("Version", "Architecture", "Depends"):
         done = subprocess.run(["dpkg-deb", "--field", str(package), name], capture_output=True, text=True, check=True)
         fields[name] = done.stdout.strip()
-    pythons = re.findall(r"python3 \(>= (\d+\.\d+)~\)", fields["Depends"])
+    pythons = pythons_in(fields["Depends"])
     if not pythons:
         raise CabinetError(f"{package}: does not say which Python it is for; was it made by tools/build_deb.py?")
     manifest = bundle.Manifest(
@@ -72,6 +72,11 @@ def make(package: Path, key: SigningKey, only: str | None = None) -> Path:
     target = package.with_name(f"cabinet-{manifest.version}-{manifest.architecture}.bundle")
     bundle.write(target, package, manifest, key)
     return target
+
+
+def pythons_in(depends: str) -> list[str]:
+    """Return the versions of Python in a package's dependencies, as tools/build_deb.py writes them. Pure."""
+    return re.findall(r"python3 \(>= (\d+\.\d+)~\)", depends)
 
 
 if __name__ == "__main__":
