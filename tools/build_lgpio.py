@@ -86,7 +86,9 @@ def _headers() -> Path:
     if not (included / "Python.h").exists():
         raise CannotBuild("Python's headers are needed: sudo apt install python3-dev")
     shutil.copytree(included, folder, dirs_exist_ok=True)
-    shutil.copyfile(sysconfig.get_config_h_filename(), folder / "pyconfig.h")
+    # Debian's own pyconfig.h only includes that of the architecture, from a folder beside it.
+    own = included.parent / str(sysconfig.get_config_var("MULTIARCH")) / included.name / "pyconfig.h"
+    shutil.copyfile(own if own.exists() else included / "pyconfig.h", folder / "pyconfig.h")
     return folder
 
 
