@@ -29,7 +29,7 @@ def interpreter(python: str, release: str) -> tuple[list[str], dict[str, str]]:
     root = CACHE / python
     if not (root / "usr/bin" / f"python{python}").exists():
         _fetch(root, python, release)
-    (loader,) = {path.resolve() for path in root.rglob("ld-linux-*.so.*")}
+    (loader,) = root.rglob("*-linux-gnu/ld-linux-*.so.*")
     libraries = ":".join(
         str(path) for pattern in ("lib/*-linux-gnu", "usr/lib/*-linux-gnu") for path in root.glob(pattern)
     )
