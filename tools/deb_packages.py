@@ -96,7 +96,7 @@ def compile_sources(packages: Path) -> None:
     options: list[str | Path] = ["-q", "-s", root, "-p", "/", "--invalidation-mode", "unchecked-hash"]
     for python, release in PYTHONS.items():
         command, environment = interpreter(python, release)
-        run(*command, "-m", "compileall", *options, packages, **environment)
+        run(*command, "-m", "compileall", *options, packages, PYTHONHASHSEED="0", **environment)
 
 
 def run(*command: str | Path, **environment: str) -> str:
