@@ -269,12 +269,6 @@ def test_failsafe_loads_nothing_of_the_guard():
     assert [name for name in loaded if name.startswith(("cabinet.guard", "cabinet.safety", "cabinet.link"))] == []
 
 
-@pytest.mark.parametrize("command", ["console", "steward"])
-def test_what_a_pdf_or_the_service_needs_is_not_loaded_at_the_start_of(command):
-    loaded = python(f"import sys, cabinet.commands.{command}; print(*sys.modules)").split()
-    assert {"fontTools", "asyncio", "urllib.request"} & set(loaded) == set()
-
-
 # --- what is declared ------------------------------------------------------------------------------------------------
 
 
