@@ -4,7 +4,7 @@
 # make test-vm       the package in a virtual machine (root, Debian 12, QEMU; four to five hours): docs/reports/vm.md;
 #                    ARCH=arm64, RELEASE=trixie and SCENARIOS="short panic" choose others, or single scenarios
 # make test-arm64    the arm64 package under user emulation, in minutes (root, qemu-user-static)
-# make deb    Debian packages for a Pi (arm64) and for a PC (amd64), in dist/
+# make deb    Debian packages for a Pi (arm64) and for a PC (amd64), in dist/; one only: make deb ARCH=arm64
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -47,8 +47,7 @@ wheel: $(READY_TO_RUN)
 	$(BIN)/python -m pip wheel -qq --no-deps --wheel-dir dist .
 
 deb: $(READY_TO_TEST) wheel
-	$(BIN)/python tools/build_deb.py --arch amd64
-	$(BIN)/python tools/build_deb.py --arch arm64
+	for arch in $(or $(ARCH),amd64 arm64); do $(BIN)/python tools/build_deb.py --arch $$arch || exit 1; done
 
 test-vm: $(READY_TO_TEST)
 	$(BIN)/python -m vm $(if $(ARCH),--arch $(ARCH)) $(if $(RELEASE),--release $(RELEASE)) $(SCENARIOS)

@@ -4,70 +4,16 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from cabinet.system.update import computer
-from tools import build_deb, lock, wheel_report
+from tools import build_deb, deb_packages, make_bundle
 
 ROOT = Path(__file__).parents[1]
 PACKAGING = ROOT / "packaging"
-
-
-# --- locked versions --------------------------------------------------------------------------------------------------
-
-
-def locked() -> dict[str, str]:
-    return lock.locked(lock.LOCKED.read_text())
-
-
-def test_every_dependency_is_locked_within_its_range():
-    from packaging.requirements import Requirement
-
-    versions = locked()
-    for line in lock.wanted(lock.setup_cfg()):
-        requirement = Requirement(line)
-        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
-        assert requirement.specifier.contains(versions[name]), f"{line}, locked is {versions[name]}: tools/lock.py"
-
-
-def test_every_locked_version_has_hashes():
-    entries = re.split(r"^(?=\S)", lock.LOCKED.read_text(), flags=re.MULTILINE)
-    without = [entry.split()[0] for entry in entries if "==" in entry and "--hash=sha256:" not in entry]
-    assert without == []
-
-
-def test_only_what_cannot_be_had_is_left_out():
-    assert lock.wanted(["a>=1,<2", 'lgpio>=0.2; platform_machine in "aarch64"', 'RPi.GPIO>=0.7; platform == "x"']) == [
-        "a>=1,<2",
-        "lgpio>=0.2",
-    ]
-
-
-# --- wheels -----------------------------------------------------------------------------------------------------------
-
-
-def wheel(name: str) -> wheel_report.Wheel:
-    return wheel_report.Wheel.parse(name)
-
-
-def test_wheel_report_tells_pure_from_compiled_and_names_what_is_missing():
-    pure, compiled = wheel("a-1.0-py3-none-any.whl"), wheel("Be_e-2.0-cp311-cp311-manylinux_2_28_aarch64.whl")
-    found = {"arm64": {"a": pure, "be-e": compiled}, "amd64": {"a": pure}}
-    text, missing = wheel_report.page({"a": "1.0", "be-e": "2.0"}, found)
-    assert "| a | 1.0 | pure | pure |" in text
-    assert "| be-e | 2.0 | manylinux_2_28_aarch64 | **none** |" in text
-    assert missing == ["be-e (amd64)"]
-
-
-def test_report_of_the_wheels_is_of_the_locked_versions_and_none_is_missing():
-    report = wheel_report.REPORT.read_text()
-    rows = dict(re.findall(r"^\| ([a-z0-9-]+) \| ([0-9]\S*) \|", report, re.MULTILINE))
-    assert rows == locked(), "python tools/wheel_report.py"
-    assert "**none**" not in report
 
 
 # --- what is in the package -------------------------------------------------------------------------------------------
@@ -107,13 +53,56 @@ def test_manual_page_names_every_command():
 
 
 def test_control_file_says_which_python_and_system():
-    fields = {"version": "1", "architecture": "arm64", "installed_kib": 1, "python": "3.11", "next_python": "3.12"}
+    fields = {"version": "1", "architecture": "arm64", "installed_kib": 1, "pythons": "python3 (>= 3.11~)"}
     control = (PACKAGING / "control.in").read_text().format(**fields)
-    assert "Depends: python3 (>= 3.11~), python3 (<< 3.12~)" in control
-    assert set(build_deb.PLATFORMS) == {"amd64", "arm64"}
+    assert "Depends: python3 (>= 3.11~), libc6 (>= 2.36)" in control
+    assert set(deb_packages.PLATFORMS) == {"amd64", "arm64"}
+
+
+@pytest.mark.parametrize(
+    ("pythons", "depends"),
+    [
+        (["3.11"], "python3 (>= 3.11~), python3 (<< 3.12~)"),
+        (["3.11", "3.13"], "python3 (>= 3.11~), python3 (<< 3.12~) | python3 (>= 3.13~), python3 (<< 3.14~)"),
+    ],
+)
+def test_dependency_lets_in_each_python_that_has_compiled_parts_and_no_other(pythons, depends):
+    assert build_deb.python_dependency(pythons) == depends
+    assert make_bundle.pythons_in(depends) == pythons  # as a bundle of it says
 
 
 # --- what its scripts do ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def before_unpacking(tmp_path):
+    """Runs preinst on a system with this Python as python3, or none; returns what it printed, "" where it agrees."""
+
+    def run(python: str | None) -> str:
+        link = tmp_path / "python3"
+        if python is not None:
+            link.symlink_to(python)
+        script = (PACKAGING / "preinst").read_text().replace("/usr/bin/python3", str(link))
+        done = subprocess.run(["sh", "-c", script, "preinst", "install"], capture_output=True, text=True, check=False)
+        assert (done.returncode != 0, done.stdout) == (bool(done.stderr), "")
+        return done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("python", [*deb_packages.PYTHONS, None])
+def test_each_release_that_the_package_is_for_may_install_it(before_unpacking, python):
+    """None: an installation from nothing unpacks Python in the same run."""
+    assert before_unpacking(python and f"python{python}") == ""
+
+
+@pytest.mark.parametrize("python", ["3.9", "3.12", "3.14", "3.1"])
+def test_any_other_release_is_refused_with_one_line(before_unpacking, python):
+    line = before_unpacking(f"python{python}")
+    assert line.count("\n") == 1
+    assert "Bookworm and Trixie" in line
+    assert line.endswith(f"this system has Python {python}\n")
+    assert all(known in line for known in deb_packages.PYTHONS)
 
 
 @pytest.mark.parametrize("name", build_deb.SCRIPTS)
@@ -279,9 +268,3 @@ def test_package_of_a_tree_is_one_that_dpkg_reads(tmp_path, monkeypatch):
         owners = {(member.uid, member.gid) for member in tar}
     assert "./usr/lib/systemd/system/cabinet-guard.service" in names
     assert owners == {(0, 0)}
-
-
-def test_building_says_which_python_it_needs(monkeypatch, tmp_path):
-    monkeypatch.setattr(build_deb, "PYTHON", (sys.version_info[0], sys.version_info[1] + 1))
-    with pytest.raises(build_deb.CannotBuild, match="is needed, as Debian 12 has it"):
-        build_deb.build("arm64", "1", tmp_path / "x.whl", tmp_path)

@@ -1,25 +1,28 @@
 """Build the Debian package: `python tools/build_deb.py --arch amd64`, or arm64 from any machine (`make deb`).
 
-The product and its locked dependencies (packaging/locked.txt) go into a virtual environment below /usr/lib/cabinet.
-Wheels for the other platform are downloaded and nothing is compiled, so no emulator or cross compiler is needed. The
-package includes Python's compiled files, because the root may be read-only and the first start must not be slow.
+One package is for every release (docs/decisions/0084): the product and its locked dependencies (packaging/locked.txt)
+go into one folder below /usr/lib/cabinet, which a virtual environment of each release's Python uses. Nothing runs on
+the other platform, so no emulator is needed, and any Debian with Python 3.11 or newer builds it.
 """
 
 import argparse
 import gzip
 import hashlib
+import itertools
 import os
 import re
 import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+from deb_packages import PLATFORMS, PYTHONS, lay_out_packages, run
+from interpreters import CannotBuild
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGING = ROOT / "packaging"
-PYTHON = (3, 11)  # of Debian 12; wheels and compiled files are only for this version
-PLATFORMS = {"amd64": "x86_64-manylinux_2_36", "arm64": "aarch64-manylinux_2_36"}
 HOME = Path("usr/lib/cabinet")
 
 FILES = {
@@ -40,24 +43,22 @@ FILES = {
 }
 CONFFILES = ["/etc/cabinet/update-keys"]
 AS_SHIPPED = "usr/share/cabinet/as-shipped"  # second copies, which `cabinet update` packs for a return to this version
-SCRIPTS = ("postinst", "prerm", "postrm")
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 LAUNCHER = """\
 #!/{home}/bin/python3 -I
 import sys
 
-from cabinet.main import main
+try:
+    from cabinet.main import main
+except ModuleNotFoundError:
+    sys.exit(f"cabinet: needs Python {pythons}, and this is %d.%d" % sys.version_info[:2])
 
 sys.exit(main())
 """
 SETTINGS = """\
 home = /usr/bin
 include-system-site-packages = false
-version = {python}
 """
-
-
-class CannotBuild(Exception):
-    """Error with one line that states the reason and the remedy."""
 
 
 def main() -> int:
@@ -77,8 +78,6 @@ def main() -> int:
 
 def build(arch: str, version: str, wheel: Path, into: Path) -> Path:
     """Build the package and return its file. Raises CannotBuild."""
-    if sys.version_info[:2] != PYTHON:
-        raise CannotBuild(f"Python {PYTHON[0]}.{PYTHON[1]} is needed, as Debian 12 has it: make deb PYTHON=/path/to/it")
     if shutil.which("dpkg-deb") is None:
         raise CannotBuild("dpkg-deb is needed: it is on every Debian")
     os.umask(0o022)
@@ -95,44 +94,26 @@ def build(arch: str, version: str, wheel: Path, into: Path) -> Path:
 
 
 def make_environment(root: Path, arch: str, wheel: Path) -> None:
-    """Make a virtual environment for the Python of the cabinet, not that of the build machine."""
-    python = f"{PYTHON[0]}.{PYTHON[1]}"
+    """Make a virtual environment for the Pythons of the releases, not for that of the build machine.
+
+    It may be moved: `cabinet update` keeps a copy of the old version elsewhere, and runs it there.
+    """
     home = root / HOME
-    packages = home / "lib" / f"python{python}" / "site-packages"
     (home / "bin").mkdir(parents=True)
-    (home / "bin" / "python3").symlink_to(f"/usr/bin/python{python}")
-    (home / "pyvenv.cfg").write_text(SETTINGS.format(python=python))
+    (home / "bin" / "python3").symlink_to("/usr/bin/python3")
+    (home / "pyvenv.cfg").write_text(SETTINGS)
+    for python in PYTHONS:
+        folder = home / "lib" / f"python{python}" / "site-packages"
+        folder.mkdir(parents=True)
+        (folder / "cabinet.pth").write_text("../../../packages\n")
     launcher = home / "bin" / "cabinet"
-    launcher.write_text(LAUNCHER.format(home=HOME))
+    launcher.write_text(LAUNCHER.format(home=HOME, pythons=" or ".join(PYTHONS)))
     launcher.chmod(0o755)
     (root / "usr/bin").mkdir(parents=True)
     (root / "usr/bin/cabinet").symlink_to("../lib/cabinet/bin/cabinet")
-    uv = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--link-mode", "copy"]
-    uv += ["--target", str(packages), "--python-platform", PLATFORMS[arch], "--python-version", python]
-    run(*uv, "--only-binary", ":all:", "--require-hashes", "-r", PACKAGING / "locked.txt")
-    run(*uv, "--no-deps", wheel)
-    shutil.rmtree(packages / "bin", ignore_errors=True)  # commands of the dependencies; the product has its launcher
-    for leftover in (
-        packages / ".lock",
-        *packages.glob("*.dist-info/direct_url.json"),
-        *packages.glob("*.dist-info/uv_*"),
-    ):
-        leftover.unlink(missing_ok=True)
+    lay_out_packages(home / "packages", arch, wheel)
     # Link to Debian's RPi.GPIO, if installed: it has no wheel, and pin_factory = "rpigpio" needs it.
-    (packages / "RPi").symlink_to("/usr/lib/python3/dist-packages/RPi")
-    run(
-        sys.executable,
-        "-m",
-        "compileall",
-        "-q",
-        "-s",
-        root,
-        "-p",
-        "/",
-        "--invalidation-mode",
-        "unchecked-hash",
-        packages,
-    )
+    (home / "packages" / "RPi").symlink_to("/usr/lib/python3/dist-packages/RPi")
 
 
 def lay_out_files(root: Path, version: str) -> None:
@@ -153,7 +134,7 @@ def lay_out_files(root: Path, version: str) -> None:
     manual.write_bytes(gzip.compress(manual_page(version).encode(), mtime=0))
     doc = root / "usr/share/doc/cabinet"
     date = run("date", "-u", "-R", "-d", f"@{os.environ['SOURCE_DATE_EPOCH']}")
-    entry = f"cabinet ({version}) bookworm; urgency=medium\n\n  * See CHANGELOG.md.\n\n"
+    entry = f"cabinet ({version}) {' '.join(PYTHONS.values())}; urgency=medium\n\n  * See CHANGELOG.md.\n\n"
     entry += f" -- Charging cabinet maintainers <maintainers@cabinet.example>  {date}"
     for name, text in (("changelog.gz", entry), ("CHANGELOG.md.gz", (ROOT / "CHANGELOG.md").read_text())):
         (doc / name).write_bytes(gzip.compress(text.encode(), mtime=0))
@@ -171,6 +152,16 @@ def manual_page(version: str) -> str:
     return page + "Documents are in /usr/share/doc/cabinet, operations.md first.\n"
 
 
+def python_dependency(pythons: Iterable[str]) -> str:
+    """Return the dependency on one of these versions of Python, in ascending order, in the form dpkg has for it. Pure.
+
+    Each version has its `>=`: `make_bundle.py` reads them.
+    """
+    minors = [int(python.removeprefix("3.")) for python in pythons]
+    between = [f"python3 (<< 3.{here + 1}~) | python3 (>= 3.{after}~)" for here, after in itertools.pairwise(minors)]
+    return ", ".join([f"python3 (>= 3.{minors[0]}~)", *between, f"python3 (<< 3.{minors[-1] + 1}~)"])
+
+
 def write_control(root: Path, arch: str, version: str) -> None:
     control = root / "DEBIAN"
     installed = [path for path in sorted(root.rglob("*")) if path.is_file() and not path.is_symlink()]
@@ -182,8 +173,7 @@ def write_control(root: Path, arch: str, version: str) -> None:
         "version": version,
         "architecture": arch,
         "installed_kib": sum(path.stat().st_size for path in installed) // 1024,
-        "python": f"{PYTHON[0]}.{PYTHON[1]}",
-        "next_python": f"{PYTHON[0]}.{PYTHON[1] + 1}",
+        "pythons": python_dependency(PYTHONS),
     }
     (control / "control").write_text((PACKAGING / "control.in").read_text().format(**fields))
     (control / "md5sums").write_text("\n".join(line for line in sums if "  etc/" not in line) + "\n")
@@ -210,13 +200,6 @@ def date_of_source() -> int:
     """Return the time of the last commit, or of this file if there is no repository."""
     done = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False)
     return int(done.stdout) if done.returncode == 0 and done.stdout else int(Path(__file__).stat().st_mtime)
-
-
-def run(*command: str | Path) -> str:
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
-    if done.returncode:
-        raise CannotBuild(f"{command[0]} failed (exit status {done.returncode})")
-    return done.stdout
 
 
 if __name__ == "__main__":

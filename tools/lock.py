@@ -1,4 +1,5 @@
-"""Write packaging/locked.txt: the exact versions, with file hashes, of the packages in the Debian packages.
+"""Write packaging/locked.txt: the exact versions, with file hashes, of the packages in the Debian packages; and
+packaging/compiler.txt, those of the compiler of lgpio.
 
 `python tools/lock.py` resolves the ranges of setup.cfg again, for all platforms at once; if --upgrade is given, it also
 takes newer versions than the locked ones. The build (tools/build_deb.py) uses only these versions.
@@ -13,19 +14,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKED = ROOT / "packaging" / "locked.txt"
-PYTHON = "3.11"  # of Debian 12
+COMPILER = ROOT / "packaging" / "compiler.txt"
+PYTHON = "3.11"  # of Debian 12, and newer
 
 LEFT_OUT = {
-    # No wheel for any platform: it would have to be compiled on the cabinet. lgpio has all functions needed, also on a
-    # Pi 5, on which RPi.GPIO does not work. If it is preferred, Debian's python3-rpi.gpio is used (see build_deb.py).
+    # No wheel for any platform. lgpio has all functions needed, also on a Pi 5, on which RPi.GPIO does not work. If
+    # RPi.GPIO is preferred, Debian's python3-rpi.gpio is used (see build_deb.py).
     "RPi.GPIO",
 }
 EVERYWHERE = {
     # setup.cfg requires it only on a Pi; the amd64 package uses it for the lines of a virtual machine.
     "lgpio",
 }
+COMPILERS = ["swig>=4.3,<4.4", "ziglang>=0.15,<0.16"]  # SWIG as lgpio's own wheels are made with
 HEADER = """\
-# Exact versions and hashes of what the Debian packages carry; made by `python tools/lock.py`, not by hand.
+# Exact versions and hashes for the Debian packages; made by `python tools/lock.py`, not by hand.
 """
 
 
@@ -33,15 +36,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Lock the versions that the Debian packages carry.")
     parser.add_argument("--upgrade", action="store_true", help="take newer versions where setup.cfg allows them")
     args = parser.parse_args()
+    for file, requirements in ((LOCKED, wanted(setup_cfg())), (COMPILER, COMPILERS)):
+        if status := write(file, requirements, args.upgrade):
+            return status
+    return 0
+
+
+def write(file: Path, requirements: list[str], upgrade: bool) -> int:
     command = ["uv", "pip", "compile", "-", "--universal", "--python-version", PYTHON, "--generate-hashes"]
-    command += ["--quiet", "--no-header", "--output-file", str(LOCKED)] + (["--upgrade"] if args.upgrade else [])
+    command += ["--quiet", "--no-header", "--output-file", str(file)] + (["--upgrade"] if upgrade else [])
     command[0] = str(Path(sys.executable).with_name("uv"))
-    done = subprocess.run(command, input="\n".join(wanted(setup_cfg())), text=True, cwd=ROOT, check=False)
+    done = subprocess.run(command, input="\n".join(requirements), text=True, cwd=ROOT, check=False)
     if done.returncode == 0:
         # Remove the source comments: they depend on the machine, versions and hashes do not.
-        lines = [line for line in LOCKED.read_text().splitlines() if not re.match(r"\s*#", line)]
-        LOCKED.write_text(HEADER + "\n".join(lines) + "\n")
-        print(f"{LOCKED.relative_to(ROOT)}: {len(locked(LOCKED.read_text()))} packages")
+        lines = [line for line in file.read_text().splitlines() if not re.match(r"\s*#", line)]
+        file.write_text(HEADER + "\n".join(lines) + "\n")
+        print(f"{file.relative_to(ROOT)}: {len(locked(file.read_text()))} packages")
     return done.returncode
 
 

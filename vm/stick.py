@@ -39,7 +39,7 @@ def make(package: Path, guest: Guest) -> Path:
     for name, its_version in (("newer", newer), ("worse", f"{version}+worse")):
         deb = folder / f"{name}.deb"
         manifest = bundle.Manifest(
-            format=bundle.FORMAT, version=its_version, architecture=guest.processor.arch, python=guest.release.python,
+            format=bundle.FORMAT, version=its_version, architecture=guest.processor.arch, python="3.11 3.13",
             size=deb.stat().st_size, sha256=bundle.sha256_of(deb),
         )  # fmt: skip
         bundle.write(folder / f"{name}.bundle", deb, manifest, KEY)

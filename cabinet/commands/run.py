@@ -23,7 +23,7 @@ from cabinet.demo.event_log import event_lines
 from cabinet.demo.logins import Logins, seed
 from cabinet.demo.receipts import Receipts
 from cabinet.errors import CabinetError, os_error_at
-from cabinet.link.client import GuardLink
+from cabinet.link.guard_link import GuardLink
 from cabinet.link.guard_protocol import Role
 from cabinet.model import Event, Snapshot
 from cabinet.service.accounts import admin

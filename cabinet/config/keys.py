@@ -8,6 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from cabinet import sections
 from cabinet.config.tariff_keys import TariffSection
 from cabinet.protections.feed_overload import FeedSection
 from cabinet.protections.table import ProtectionsSection
@@ -141,7 +142,8 @@ class ThermometerSection(Section, frozen=True):
 class OutletSection(Section, frozen=True, kw_only=True):
     """One socket-outlet of the cabinet; repeat the table for each."""
 
-    number: Annotated[int, number("as printed on the cabinet", least=1, most=40)]
+    # Not plain `number`: an annotation that is evaluated late (Python 3.14) would take it for this field.
+    number: Annotated[int, sections.number("as printed on the cabinet", least=1, most=40)]
     code: Annotated[str, text("in the printed QR code; public, starts nothing by itself", pattern="^[A-Z0-9]{4,12}$")]
     relay: Annotated[str, text("expander:0x20/3 (pin 0-15, GPA0 = 0, GPB0 = 8) or gpio:17; active high", pattern=PLACE)]
     meter: MeterSection
@@ -153,7 +155,7 @@ class OutletSection(Section, frozen=True, kw_only=True):
             " which are outputs only; active low; none: by polling only"
         ),
     ] = None
-    max_power_w: Annotated[float, number("rating of the outlet", above=0, most=3500)] = 1000.0
+    max_power_w: Annotated[float, sections.number("rating of the outlet", above=0, most=3500)] = 1000.0
 
 
 class ChargeSection(Section, frozen=True):

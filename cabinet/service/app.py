@@ -14,7 +14,7 @@ from pathlib import Path
 from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
 from cabinet.errors import StoreError
-from cabinet.link.client import GuardLink
+from cabinet.link.guard_link import GuardLink
 from cabinet.link.guard_protocol import Role
 from cabinet.model import EndReason, Event, Snapshot
 from cabinet.service.accounts import admin

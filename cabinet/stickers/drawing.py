@@ -1,8 +1,8 @@
 """A drawing of filled outlines in millimetres, written as SVG or as the pages of a PDF."""
 
 import zlib
+from html import escape
 from typing import NamedTuple
-from xml.sax.saxutils import escape
 
 from cabinet import plain_text
 from cabinet.stickers.font import Font, Step
@@ -61,9 +61,10 @@ def svg(drawing: Drawing, title: str) -> str:
     paths = "".join(
         f'<path fill="{_grey(shape.grey)}" fill-rule="nonzero" d="{_path(shape.steps)}"/>\n' for shape in drawing.shapes
     )
+    name = escape(plain_text.one_line(title), quote=False)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{drawing.width:g}mm" height="{drawing.height:g}mm" '
-        f'viewBox="0 0 {drawing.width:g} {drawing.height:g}">\n<title>{escape(plain_text.one_line(title))}</title>\n'
+        f'viewBox="0 0 {drawing.width:g} {drawing.height:g}">\n<title>{name}</title>\n'
         f'<rect width="100%" height="100%" fill="#fff"/>\n{paths}</svg>\n'
     )
 

@@ -9,7 +9,7 @@ import math
 import textwrap
 import unicodedata
 from collections.abc import Iterator
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 import msgspec
 
@@ -47,8 +47,8 @@ def plot(recording: Recording, outlet: int, words: Texts, zone: datetime.tzinfo 
     drawn.append(text(WIDTH / 2, height - 12, words("plot.legend"), anchor="middle", colour=_OTHER, size=14))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'xml:lang="{words.language}" font-family={quoteattr(_FONTS)}>\n'
-        f"<title>{escape(plain_text.one_line(title))}</title>\n"
+        f'xml:lang="{words.language}" font-family="{_FONTS}">\n'
+        f"<title>{escape(plain_text.one_line(title), quote=False)}</title>\n"
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>\n' + "\n".join(drawn) + "\n</svg>\n"
     )
 

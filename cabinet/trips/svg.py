@@ -5,8 +5,8 @@ Lengths are in units of the picture, which is 640 wide; a phone shows them at ab
 
 import math
 from collections.abc import Iterable
+from html import escape
 from typing import NamedTuple
-from xml.sax.saxutils import escape
 
 import msgspec
 
@@ -82,7 +82,7 @@ class _Scale(NamedTuple):
 
 
 def _escaped(content: str) -> str:
-    return escape(plain_text.one_line(content))
+    return escape(plain_text.one_line(content), quote=False)
 
 
 def text(

@@ -23,7 +23,6 @@ from cabinet.console.commission.steps import Conversation, summary
 from cabinet.console.terminal.columns import pad
 from cabinet.errors import CabinetError
 from cabinet.maintenance import Attribution
-from cabinet.stickers import font as fonts
 
 MAX_ANSWER_S = 290.0  # time to walk round the cabinet with a lamp; the login's idle limit is longer
 
@@ -159,6 +158,8 @@ class CommissioningDialogue:
         stem = f"{context.config.site.site_id}-{now.unix_ms // 1000}"
         path = self._records.write(f"{stem}.txt", text.encode())
         lines = [words("commission.written", path=path)]
+        from cabinet.stickers import font as fonts  # fontTools: not at the start of every console
+
         try:
             font = fonts.find(text.replace("\n", ""))
             lines.append(words("commission.written", path=self._records.write(f"{stem}.pdf",

@@ -9,6 +9,7 @@ import datetime
 import secrets
 import zoneinfo
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
@@ -21,17 +22,17 @@ from cabinet.console.commission.steps import summary
 from cabinet.console.terminal.columns import pad
 from cabinet.errors import CabinetError
 from cabinet.maintenance import Attribution
-from cabinet.stickers.drawing import A4_MM, Drawing, pdf
-from cabinet.stickers.font import Font
 from cabinet.system.atomic_file import write_file
 from cabinet.system.secret_files import check_private
 from cabinet.texts import Texts
+
+if TYPE_CHECKING:
+    from cabinet.stickers.font import Font
 
 KEY_NAME = "console-signing.key"
 KEY_BYTES = 32
 MARK = "-- "  # prefix of the signature lines
 MARGIN_MM, LINE_MM, LETTER_MM = 18.0, 5.0, 3.2
-LINES_A_PAGE = int((A4_MM[1] - 2 * MARGIN_MM) / LINE_MM)
 WIDEST = 88  # columns of a line on paper
 
 
@@ -128,13 +129,16 @@ def verify(text: str, public: str | None = None) -> bool:
     return True
 
 
-def to_pdf(text: str, title: str, font: Font) -> bytes:
+def to_pdf(text: str, title: str, font: "Font") -> bytes:
     """Return the text as a PDF of A4 pages, drawn as outlines."""
+    from cabinet.stickers.drawing import A4_MM, Drawing, pdf
+
+    lines_a_page = int((A4_MM[1] - 2 * MARGIN_MM) / LINE_MM)
     lines = [part for line in text.split("\n") for part in _wrapped(line)]
     pages = []
-    for start in range(0, len(lines), LINES_A_PAGE):
+    for start in range(0, len(lines), lines_a_page):
         drawing = Drawing(*A4_MM)
-        for place, line in enumerate(lines[start : start + LINES_A_PAGE]):
+        for place, line in enumerate(lines[start : start + lines_a_page]):
             size = LETTER_MM * (1.5 if start + place == 0 else 1.0)
             drawing.fitted(font, line, MARGIN_MM, MARGIN_MM + (place + 1) * LINE_MM, size, A4_MM[0] - 2 * MARGIN_MM)
         pages.append([(0.0, 0.0, drawing)])

@@ -33,7 +33,7 @@ _NOT_THE_ONE = "the package in it is not the one that was signed"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Description of the package. `size` in bytes; `python` such as 3.11."""
+    """Description of the package. `size` in bytes; `python` such as "3.11 3.13": the versions it is for."""
 
     format: int
     version: str

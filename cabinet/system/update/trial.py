@@ -60,7 +60,7 @@ def objections(manifest: Manifest, computer: ComputerFacts, asked: InstallOption
         against("on_trial", version=computer.on_trial)
     if manifest.architecture != computer.architecture:
         against("architecture", needed=manifest.architecture, here=computer.architecture)
-    if manifest.python != computer.python:
+    if computer.python not in manifest.python.split():
         against("python", needed=manifest.python, here=computer.python)
     if not computer.newer and not asked.older:
         against("not_newer", version=manifest.version, here=computer.version)
@@ -82,7 +82,7 @@ def objections(manifest: Manifest, computer: ComputerFacts, asked: InstallOption
 
 def fits(manifest: Manifest, computer: ComputerFacts) -> bool:
     """Return whether the bundle fits this computer at all, now or later."""
-    return (manifest.architecture, manifest.python) == (computer.architecture, computer.python)
+    return manifest.architecture == computer.architecture and computer.python in manifest.python.split()
 
 
 def required_bytes(manifest: Manifest, computer: ComputerFacts) -> int:

@@ -9,7 +9,8 @@ import pytest
 
 from cabinet.errors import LinkError, Refused
 from cabinet.link import guard_protocol
-from cabinet.link.client import BlockingGuard, GuardLink
+from cabinet.link.client import BlockingGuard
+from cabinet.link.guard_link import GuardLink
 from cabinet.link.guard_protocol import (
     MAX_CYCLES,
     MAX_SIREN_S,

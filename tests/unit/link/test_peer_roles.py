@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cabinet.errors import LinkError
-from cabinet.link.client import BlockingGuard, GuardLink
+from cabinet.link.client import BlockingGuard
+from cabinet.link.guard_link import GuardLink
 from cabinet.link.guard_protocol import (
     Role,
 )

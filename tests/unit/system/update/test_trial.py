@@ -34,6 +34,14 @@ def test_newer_bundle_on_an_idle_cabinet_is_installed():
     assert objections(MANIFEST, COMPUTER, InstallOptions()) == []
 
 
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+def test_bundle_for_several_pythons_fits_each_of_them_and_no_other(python):
+    manifest = msgspec.structs.replace(MANIFEST, python="3.11 3.13")
+    assert objections(manifest, msgspec.structs.replace(COMPUTER, python=python), InstallOptions()) == []
+    (found,) = objections(manifest, msgspec.structs.replace(COMPUTER, python="3.1"), InstallOptions())
+    assert "needs Python 3.11 3.13" in objection_text(found, Texts("update", "en"))
+
+
 @pytest.mark.parametrize(
     ("change", "asked", "says"),
     [
