@@ -10,6 +10,7 @@ own work. On a Pi the kernel's I2C driver adds a wake-up and an ioctl per transf
 import argparse
 import logging
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -22,8 +23,7 @@ from cabinet.config import Config, parse
 from cabinet.config.wiring import OUTPUT_ONLY
 from cabinet.guard.loop import Loop, become_realtime
 from cabinet.link import guard_protocol
-from cabinet.link.client import BlockingGuard
-from cabinet.link.guard_protocol import Done, Role, Welcome
+from cabinet.link.guard_protocol import Done, Hello, Role, Welcome
 from cabinet.link.server import LinkServer
 from campaigns.runner import commit, machine
 
@@ -97,11 +97,11 @@ def measure(outlets: int, seconds: float) -> str:
     return row
 
 
-def _run(sim: TapedCabinet, socket: Path, seconds: float) -> str:
+def _run(sim: TapedCabinet, path: Path, seconds: float) -> str:
     guard, tape = sim.guard, sim.tape
     welcome = Welcome(guard_protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     told = guard.events, guard.handle, guard.snapshot, guard.bus_view, sim.clock, guard.maintenance_state
-    server = LinkServer(socket, welcome, *told)
+    server = LinkServer(path, welcome, *told)
     beat_fd = sink()
     loop = Loop(sim.config, guard, sim.alerts, server, sim.clock, beat_fd)
     scans_ns: list[int] = []
@@ -118,7 +118,7 @@ def _run(sim: TapedCabinet, socket: Path, seconds: float) -> str:
     threading.Timer(seconds, loop.stop).start()
     watcher = os.fork()
     if watcher == 0:
-        _watch(socket, seconds)
+        _watch(path, seconds)
     cpu_ns, wall_ns, waited_ns = time.thread_time_ns(), time.monotonic_ns(), tape.waited_ns
     loop.run()
     own_ns = time.thread_time_ns() - cpu_ns - (tape.waited_ns - waited_ns)
@@ -129,13 +129,15 @@ def _run(sim: TapedCabinet, socket: Path, seconds: float) -> str:
     return _row(len(guard.units), scans_ns, wires_ns, own_ns / wall_ns, wall_ns)
 
 
-def _watch(socket: Path, seconds: float) -> None:
-    """Run a client like the service, in a separate process."""
+def _watch(path: Path, seconds: float) -> None:
+    """Receive the published snapshots as the service does, in a separate process."""
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     end_s = time.monotonic() + seconds - 0.2
-    with BlockingGuard(socket, Role.VIEWER) as client:
-        while time.monotonic() < end_s:
-            client.snapshot()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(str(path))
+        client.send(guard_protocol.encode(Hello(Role.VIEWER)))
+        while time.monotonic() < end_s and client.recv(guard_protocol.MAX_FRAME):
+            pass
     os._exit(0)
 
 
