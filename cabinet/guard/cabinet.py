@@ -12,6 +12,7 @@ from cabinet.sections import nanoseconds
 
 KNOWN_NS = 30 * NS  # by then a charger that starts softly shows its final power
 SLOW_STEP_NS = NS // 10  # loads change slowly; contacts and windows are read on each tick
+JUDGE_STEP_NS = NS // 50  # the protections that judge neither: they wait for seconds
 
 
 class CabinetUnit:
@@ -21,7 +22,7 @@ class CabinetUnit:
 
     def __init__(self, config: Config, contacts: Contacts) -> None:
         self._contacts = contacts
-        self._slow_due_ns = 0
+        self._slow_due_ns = self._judge_due_ns = 0
         self._residual_test_fitted = contacts.residual_test_fitted
         self.inputs = CabinetInputs()
         for name, alarm in contacts.alarms.items():
@@ -46,11 +47,14 @@ class CabinetUnit:
         if (read := contacts.read_next()) is not None:
             setattr(inputs, *read)
         inputs.at_ns = now_ns
-        slow = now_ns >= self._slow_due_ns
-        if self._residual_test_fitted and (slow or self.residual_test.active):
+        count = now_ns >= self._slow_due_ns
+        if self._residual_test_fitted and (count or self.residual_test.active):
             self._test_residual(now_ns, units)
-        if slow:
+        if count:
             self.count_loads(now_ns, units)
+        slow = now_ns >= self._judge_due_ns
+        if slow:
+            self._judge_due_ns = now_ns + JUDGE_STEP_NS
         trip = self.safety.step(inputs, slow)
         inputs.highest_window = None
         return trip
