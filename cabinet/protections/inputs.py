@@ -158,9 +158,7 @@ class CabinetProtection(Protection):
     """A protection of the cabinet as a whole."""
 
     siren: ClassVar[bool] = False  # people must leave
-    each_tick: ClassVar[bool] = (
-        False  # judges contacts or peaks; the others are stepped with the loads, 10 times a second
-    )
+    each_tick: ClassVar[bool] = False  # judges contacts or peaks; the others are stepped every 20 ms
 
     @abc.abstractmethod
     def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
