@@ -38,14 +38,13 @@ from cabinet.guard.loop import Loop
 from cabinet.hardware import bus as bus_module
 from cabinet.hardware.bus import KernelBus
 from cabinet.link import guard_protocol
-from cabinet.link.guard_protocol import Done, Welcome
+from cabinet.link.guard_protocol import Welcome
 from cabinet.link.server import LinkServer
 from cabinet.sim.smbus import Message
 from campaigns.runner import commit, machine
 
 BAR = 500_000  # at ten outlets
 RECORDED_NS = 12 * NS  # for ten outlets: covers every slow value and every check of a setting
-VOLTAGES = 10  # readings per chip
 WARM_TURNS = 350  # the voltage, each slow value and a snapshot have had their turn
 REPEATED_CALLS = 340
 REPEATS = 5
@@ -100,13 +99,9 @@ class TapedKernel:
 
     def _byte(self, data: Any) -> None:
         self.calls += 1
-        if data.size == smbus2.smbus2.I2C_SMBUS_BYTE:
-            if data.read_write == smbus2.smbus2.I2C_SMBUS_READ:
-                data.data.contents.byte = self._tape.transfer(((self._address, None, 1),))[0]
-            else:
-                self._tape.transfer(((self._address, bytes((data.command,)), 0),))
-        else:
-            raise NotImplementedError(f"SMBus transfer of size {data.size}")
+        if data.size != smbus2.smbus2.I2C_SMBUS_BYTE or data.read_write != smbus2.smbus2.I2C_SMBUS_READ:
+            raise RuntimeError(f"the guard makes an SMBus transfer of size {data.size}, which no tape has")
+        data.data.contents.byte = self._tape.transfer(((self._address, None, 1),))[0]
 
 
 class KernelTape(Tape):
@@ -165,7 +160,7 @@ class KernelCabinet(TapedCabinet):
 
 
 class ManualSelect:
-    """Replacement of the loop's `select` module: waiting moves the clock, and descriptors are looked at once."""
+    """Replacement of the loop's `select` module: waiting moves the clock; descriptors are only polled."""
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
@@ -184,17 +179,7 @@ class CountedGuard:
     def __init__(self, outlets: int, folder: Path) -> None:
         config = cabinet_of(outlets)
         sim = self.sim = KernelCabinet(folder, config)
-        sim.run(10 * NS, until=lambda: all(state.refusal is None for state in sim.guard.snapshot().outlets))
-        for number in range(1, outlets + 1):
-            sim.plug(number, "lead-acid-48v20ah", 30)
-            if not isinstance(sim.start(number), Done):
-                raise RuntimeError(f"outlet {number} cannot be used: {sim.outlet(number)}")
-        sim.run(outlets * NS // 5 + 2 * NS)  # closings are 0.2 s apart; then soft starts end
-        sim.tape.rewind()
-        for _ in range(VOLTAGES):
-            sim.run(RECORDED_NS * max(1, outlets // 10) // VOLTAGES)
-            for segment in sim.guard._scanner.segments:  # because the guard may read the voltage from any chip
-                segment.chip.voltage_sample_mv()
+        sim.record(RECORDED_NS * max(1, outlets // 10))
         sim.close_doors()
         guard = sim.guard
         self._socket = folder / "guard.sock"

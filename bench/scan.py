@@ -23,12 +23,11 @@ from cabinet.config import Config, parse
 from cabinet.config.wiring import OUTPUT_ONLY
 from cabinet.guard.loop import Loop, become_realtime
 from cabinet.link import guard_protocol
-from cabinet.link.guard_protocol import Done, Hello, Role, Welcome
+from cabinet.link.guard_protocol import Hello, Role, Welcome
 from cabinet.link.server import LinkServer
 from campaigns.runner import commit, machine
 
 RATIO_BAR, CORE_BAR, CORE_AIM = 1.3, 0.50, 0.25
-VOLTAGES = 20  # readings per chip
 RECORDED_NS = 12 * NS  # covers every slow value of forty outlets many times
 ALERT_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)
 INTERRUPT_PINS = (14, 15, 8)
@@ -76,18 +75,7 @@ def measure(outlets: int, seconds: float) -> str:
     config = cabinet_of(outlets)
     with tempfile.TemporaryDirectory() as folder:
         sim = TapedCabinet(Path(folder), config)
-        sim.run(10 * NS, until=lambda: all(state.refusal is None for state in sim.guard.snapshot().outlets))
-        for number in range(1, outlets + 1):
-            sim.plug(number, "lead-acid-48v20ah", 30)
-            if not isinstance(sim.start(number), Done):
-                raise RuntimeError(f"outlet {number} cannot be used: {sim.outlet(number)}")
-        sim.run(outlets * NS // 5 + 2 * NS)  # closings are 0.2 s apart; then soft starts end
-        sim.tape.rewind()
-        for _ in range(VOLTAGES):
-            sim.run(RECORDED_NS // VOLTAGES)
-            assert sim.guard._scanner is not None
-            for segment in sim.guard._scanner.segments:  # because the guard may read the voltage from any chip
-                segment.chip.voltage_sample_mv()
+        sim.record(RECORDED_NS)
         sim.play()
         row = _run(sim, Path(folder) / "guard.sock", seconds)
         trips = [event for event in sim.guard.events.kept if event.fault is not None]

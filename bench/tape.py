@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 
-from cabinet.clock import ManualClock, WallTime
+from cabinet.clock import NS, ManualClock, WallTime
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
+from cabinet.link.guard_protocol import Done
 from cabinet.sim.pins import LineFactory
 from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
 from cabinet_testing.sim_cabinet import SimCabinet
 
+_VOLTAGES = 20  # readings per chip
 _KEPT_ANSWERS = 400  # per register: enough to make no value look stuck
 
 
@@ -137,6 +139,21 @@ class TapedCabinet(SimCabinet):
     def alerts(self) -> AlertLines:
         assert self._lines is not None
         return self._lines
+
+    def record(self, span_ns: int) -> None:
+        """Charge on every outlet, then record. Raises RuntimeError if an outlet cannot be used."""
+        outlets = len(self.config.outlet)
+        self.run(10 * NS, until=lambda: all(state.refusal is None for state in self.guard.snapshot().outlets))
+        for number in range(1, outlets + 1):
+            self.plug(number, "lead-acid-48v20ah", 30)
+            if not isinstance(self.start(number), Done):
+                raise RuntimeError(f"outlet {number} cannot be used: {self.outlet(number)}")
+        self.run(outlets * NS // 5 + 2 * NS)  # closings are 0.2 s apart; then soft starts end
+        self.tape.rewind()
+        for _ in range(_VOLTAGES):
+            self.run(span_ns // _VOLTAGES)
+            for segment in self.guard._scanner.segments:  # because the guard may read the voltage from any chip
+                segment.chip.voltage_sample_mv()
 
     def close_doors(self) -> None:
         """Stop the simulator: from now on the tape answers."""

@@ -1,6 +1,8 @@
 """`cabinet bench`: it switches nothing, refuses beside a guard, and its verdict follows the table."""
 
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -12,8 +14,10 @@ from cabinet.clock import MS
 from cabinet.commands import bench
 from cabinet.commands.measure import Measurement, _SafeBus
 from cabinet.errors import CabinetError
-from cabinet.hardware.bus import Bus
+from cabinet.hardware.bus import Bus, ChipPort
+from cabinet.hardware.mcp23017 import Mcp23017
 from cabinet.system import run_folder
+from cabinet_testing.fake_bus import FakeBus
 from cabinet_testing.sim_cabinet import demo_config
 
 GOOD = Measurement(True, [2 * MS] * 99 + [2 * MS + MS // 2], [0] * 100, 398_000, 207)
@@ -79,8 +83,8 @@ def test_relays_are_not_driven_by_the_bench():
         def i2c_rdwr(self, *messages: i2c_msg) -> None:
             seen.append(messages[0].addr)
 
-        def write_byte(self, address: int, value: int) -> None:
-            seen.append(address)
+        def prepare(self, *messages: i2c_msg) -> Callable[[], None]:
+            return partial(self.i2c_rdwr, *messages)
 
     bus = _SafeBus(cast(Bus, Spy()), (0x20,))
     bus.i2c_rdwr(i2c_msg.write(0x20, [0x14, 0x34, 0x12]))
@@ -90,5 +94,22 @@ def test_relays_are_not_driven_by_the_bench():
         assert bytes(answer) == b"\x34\x12"
     assert seen == []
     bus.i2c_rdwr(i2c_msg.write(0x38, [2, 0x1C]), i2c_msg.read(0x38, 3))
-    bus.write_byte(0x70, 1)
+    bus.prepare(i2c_msg.write(0x70, [1]))()
     assert seen == [0x38, 0x70]
+
+
+def test_drivers_of_the_relays_reach_no_chip_by_any_call():
+    seen: list[int] = []
+
+    class Spy(FakeBus):
+        def i2c_rdwr(self, *messages: i2c_msg) -> None:
+            seen.append(messages[0].addr)
+
+    bus = cast(Bus, _SafeBus(cast(Bus, Spy({})), (0x20,)))
+    chip = Mcp23017(ChipPort(bus, "MCP23017", 0x20))
+    chip.initialise(0xFFFF)
+    chip.write_outputs(0x1234)
+    assert (chip.latch(), chip.levels(), chip.directions()) == (0x1234, 0x1234, 0)
+    assert seen == []
+    for name in ("write_byte", "write_byte_data", "write_i2c_block_data"):
+        assert not hasattr(bus, name), f"{name} would go past the memory of the expanders"
