@@ -82,6 +82,6 @@ $(READY_TO_RUN): $(BUILT_FROM)
 $(READY_TO_TEST): $(BUILT_FROM)
 	@$(PYTHON) tools/make_venv.py .venv
 	@echo "installing the cabinet and its test tools into .venv (once)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[test,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[test,dev,fleet]'
 	@$(BIN)/python tools/bundle.py > /dev/null || true
 	@touch $(READY_TO_RUN) $@

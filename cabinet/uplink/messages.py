@@ -1,0 +1,370 @@
+"""Messages between a cabinet and its fleet, both directions. Pure; JSON over MQTT 5.
+
+Topics are `cab/<cabinet>/up/…` and `cab/<cabinet>/down/…`; the broker ties `<cabinet>` to the client certificate. Each
+message carries the schema version `v`. Unknown fields are ignored, so a newer side may add some; an unknown kind of
+fact or order is refused with a reason. Everything that goes down is signed (`orders`); what goes up is proven by the
+connection's certificate, and the usage log by its own hash chain.
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from cabinet.clock import WallTime
+from cabinet.errors import CabinetError
+from cabinet.model import EndReason, Fault
+from cabinet.records import SignedClosing, UsageRecord
+
+T = TypeVar("T")
+
+SCHEMA = 1
+MAX_MESSAGE = 64 * 1024  # bytes; a state of ten outlets has about 1.2 kB
+MAX_FACTS = 50  # in one message
+MAX_ORDER_LIFE_S = 60  # from the order's making to its `not_after`
+ANSWER_WITHIN_S = 15  # after that, the fleet asks
+DEAD_AFTER_S = 30  # after `not_after`: an order whose fate is still unknown is dead on both sides
+
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+OrderNumber = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9][A-Z0-9-]{7,31}$")]
+CabinetId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,31}$")]
+
+
+class MessageError(CabinetError):
+    """A message that cannot be decoded, or is of an unknown kind or schema version."""
+
+
+def up(cabinet: str, name: str) -> str:
+    """Return the topic of a message from the cabinet: online, state, facts, answer or csr."""
+    return f"cab/{cabinet}/up/{name}"
+
+
+def down(cabinet: str, name: str) -> str:
+    """Return the topic of a message to the cabinet: order, ack, desired or certificate."""
+    return f"cab/{cabinet}/down/{name}"
+
+
+# --- up --------------------------------------------------------------------------------------------------------------
+
+
+class OutletPlace(msgspec.Struct, frozen=True):
+    """An outlet and the code printed on its sticker."""
+
+    number: int
+    code: Word
+
+
+class Online(msgspec.Struct, frozen=True):
+    """Published (retained) at every connect; the will publishes `online` False after a delay of 45 s."""
+
+    online: bool
+    v: int = SCHEMA
+    boot: str = ""
+    epoch: str = ""
+    software: str = ""
+    site_id: str = ""
+    timezone: str = ""
+    usage_key: str = ""  # public key of the monthly closings, base64
+    outlets: list[OutletPlace] = []
+
+
+class OutletState(msgspec.Struct, frozen=True):
+    """One outlet. `refusal`: the code if no charge can start now; the rest is of the running charge."""
+
+    number: int
+    condition: Literal["free", "in_use", "needs_service", "unreachable"]
+    refusal: str | None = None
+    fault: Fault | None = None
+    temperature_mc: int | None = None
+    note: str = ""
+    session_id: str | None = None
+    order: str | None = None  # the fleet's order number, if the charge was started by one
+    phase: str = ""  # the session's state
+    power_mw: int | None = None
+    energy_mwh: int = 0
+    powered_s: int = 0
+    charging_s: int = 0
+    cost_fen: int = 0
+    suspended_for: Fault | None = None
+
+
+class State(msgspec.Struct, frozen=True):
+    """The whole cabinet in one message, retained. Losing one loses nothing.
+
+    `challenge` must be quoted by the next start; `versions` are the desired things in force, by kind; `facts` is the
+    highest fact number written, `acked` the highest one acknowledged.
+    """
+
+    at: WallTime
+    boot: str
+    epoch: str
+    challenge: str
+    outlets: list[OutletState]
+    v: int = SCHEMA
+    accepting: str | None = None  # the code if no session starts at all
+    fault: Fault | None = None  # of the cabinet as a whole
+    feed_mw: int | None = None
+    feed_limit_mw: int | None = None
+    waiting: int = 0
+    problems: list[str] = []  # of the computer, as codes
+    software: str = ""
+    versions: dict[str, int] = {}
+    rejected: dict[str, str] = {}  # desired things that were refused: kind → reason
+    facts: int = 0
+    acked: int = 0
+    signal: int | None = None  # of the 4G modem, dBm
+
+
+class SessionStarted(msgspec.Struct, frozen=True, tag="session_started", tag_field="kind"):
+    session_id: str
+    order_number: str  # of the cabinet
+    outlet: int
+    choice: str
+    choice_amount: int
+    held_fen: int
+    tariff_version: str
+    started: WallTime
+    order: str | None = None
+    holder: str = ""  # pseudonym of a resident of the cabinet
+
+
+class SessionSettled(msgspec.Struct, frozen=True, tag="session_settled", tag_field="kind"):
+    """A usage record; the fleet checks its hash and its place in the chain."""
+
+    record: UsageRecord
+    order: str | None = None
+
+
+class OrderRefused(msgspec.Struct, frozen=True, tag="order_refused", tag_field="kind"):
+    """An order that was accepted on disk, and then ended without a charge: nothing is owed."""
+
+    order: str
+    code: str
+
+
+class MonthClosed(msgspec.Struct, frozen=True, tag="month_closed", tag_field="kind"):
+    signed: SignedClosing
+
+
+class AlarmChanged(msgspec.Struct, frozen=True, tag="alarm", tag_field="kind"):
+    """A fault that latched or a protection that opened something, and its end. Outlet 0 is the cabinet."""
+
+    outlet: int
+    fault: Fault
+    raised: bool
+    at: WallTime
+
+
+class Trip(msgspec.Struct, frozen=True, tag="trip", tag_field="kind"):
+    outlet: int
+    fault: Fault
+    at: WallTime
+    peak_ma: int | None = None
+    session_id: str | None = None
+
+
+FactBody = SessionStarted | SessionSettled | OrderRefused | MonthClosed | AlarmChanged | Trip
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One row of the outbox. `body` stays undecoded: a fleet that does not know its kind sets it aside and goes on."""
+
+    number: int  # gapless from 1 in its epoch
+    body: msgspec.Raw
+
+
+class Facts(msgspec.Struct, frozen=True):
+    epoch: Word
+    facts: Annotated[list[Fact], msgspec.Meta(max_length=MAX_FACTS)]
+    v: int = SCHEMA
+
+
+Outcome = Literal["accepted", "refused", "unknown", "ended"]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The cabinet's answer to a start, a stop or a question.
+
+    accepted: on disk, and the guard closed the outlet; refused: nothing started, for the reason `code`; ended: the
+    charge is over (its record comes as a fact); unknown: this order was never received and is dead if its time is over.
+    """
+
+    order: str
+    outcome: Outcome
+    v: int = SCHEMA
+    code: str | None = None
+    session_id: str | None = None
+    epoch: str = ""
+    end_reason: EndReason | None = None
+
+
+class CertificateRequest(msgspec.Struct, frozen=True):
+    csr_pem: Annotated[str, msgspec.Meta(max_length=4096)]
+    v: int = SCHEMA
+
+
+# --- down ------------------------------------------------------------------------------------------------------------
+
+
+class StartOrder(msgspec.Struct, frozen=True, kw_only=True, tag="start", tag_field="kind"):
+    """Start a charge now, or never. `boot` and `challenge` are those of the cabinet's last state."""
+
+    v: int = SCHEMA
+    cabinet: CabinetId
+    epoch: Word
+    boot: Word
+    challenge: Word
+    order: OrderNumber
+    outlet: Annotated[int, msgspec.Meta(ge=1, le=99)]
+    choice: Literal["full", "hours", "amount", "package"]
+    choice_amount: Number = 0  # seconds for hours and package, fen for amount
+    group: Annotated[str, msgspec.Meta(max_length=64)] = ""  # selects the tariff
+    tariff_version: Annotated[str, msgspec.Meta(max_length=64)]
+    held_fen: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+    max_energy_mwh: Number | None = None
+    max_charging_s: Number | None = None
+    not_after_unix_ms: Number
+
+
+class StopOrder(msgspec.Struct, frozen=True, kw_only=True, tag="stop", tag_field="kind"):
+    v: int = SCHEMA
+    cabinet: CabinetId
+    epoch: Word
+    order: OrderNumber
+    by: Literal["resident", "staff"] = "resident"
+
+
+class AskOrder(msgspec.Struct, frozen=True, kw_only=True, tag="ask", tag_field="kind"):
+    """Ask for the state of an order; the answer is an `Answer`."""
+
+    v: int = SCHEMA
+    cabinet: CabinetId
+    epoch: Word
+    order: OrderNumber
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look", tag_field="kind"):
+    """A person views this cabinet: send its state every 2 s for the next `seconds`."""
+
+    v: int = SCHEMA
+    cabinet: CabinetId
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 30
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack", tag_field="kind"):
+    """All facts of `epoch` up to `number` are committed at the fleet."""
+
+    v: int = SCHEMA
+    cabinet: CabinetId
+    epoch: Word
+    number: Number
+
+
+DesiredKind = Literal["tariffs", "out_of_service", "blocked_cards", "public_url", "sticker_text"]
+
+
+class Desired(msgspec.Struct, frozen=True, kw_only=True, tag="desired", tag_field="kind"):
+    """What should be in force at the cabinet; a lower version than the present one is ignored.
+
+    `value`: tariffs: [{"file": TOML text}]; out_of_service: {"<outlet>": note}; blocked_cards: [card]; public_url and
+    sticker_text: text.
+    """
+
+    v: int = SCHEMA
+    cabinet: CabinetId
+    what: DesiredKind
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    value: msgspec.Raw
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True, tag="certificate", tag_field="kind"):
+    """A renewed client certificate, for the key of the cabinet's last request."""
+
+    v: int = SCHEMA
+    cabinet: CabinetId
+    certificate_pem: Annotated[str, msgspec.Meta(max_length=16384)]
+
+
+Down = StartOrder | StopOrder | AskOrder | Look | Ack | Desired | Certificate
+
+
+# --- enrolment (https, before there is a certificate) ----------------------------------------------------------------
+
+
+class Enrol(msgspec.Struct, frozen=True):
+    """Body of POST /enrol."""
+
+    code: Annotated[str, msgspec.Meta(min_length=8, max_length=64)]
+    csr_pem: Annotated[str, msgspec.Meta(max_length=4096)]
+    site_id: Word
+    v: int = SCHEMA
+
+
+class FleetKey(msgspec.Struct, frozen=True):
+    """A public key of the fleet's orders; two at most are valid at once."""
+
+    key_id: Annotated[str, msgspec.Meta(min_length=8, max_length=8)]
+    public: str  # Ed25519, base64
+
+
+class Enrolled(msgspec.Struct, frozen=True):
+    """Answer to `Enrol`; everything the cabinet needs to connect."""
+
+    cabinet: CabinetId
+    certificate_pem: str
+    ca_pem: str  # signs the broker's certificate and the cabinets'
+    host: str
+    port: int
+    keys: Annotated[list[FleetKey], msgspec.Meta(min_length=1, max_length=2)]
+    public_url: str
+    v: int = SCHEMA
+
+
+# --- codec -----------------------------------------------------------------------------------------------------------
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(message)
+
+
+def encode_fact(body: FactBody) -> bytes:
+    return msgspec.json.encode(body)
+
+
+def decode_fact(body: bytes | msgspec.Raw) -> FactBody:
+    """Raises MessageError for an unknown kind or a bad value."""
+    return _decode(bytes(body), FactBody)  # type: ignore[arg-type]
+
+
+def decode_online(payload: bytes) -> Online:
+    return _decode(payload, Online)
+
+
+def decode_state(payload: bytes) -> State:
+    return _decode(payload, State)
+
+
+def decode_facts(payload: bytes) -> Facts:
+    return _decode(payload, Facts)
+
+
+def decode_answer(payload: bytes) -> Answer:
+    return _decode(payload, Answer)
+
+
+def decode_csr(payload: bytes) -> CertificateRequest:
+    return _decode(payload, CertificateRequest)
+
+
+def decode_down(body: bytes) -> Down:
+    """Decode the body of a signed message; `orders.open_signed` checks the signature first. Raises MessageError."""
+    return _decode(body, Down)  # type: ignore[arg-type]
+
+
+def _decode(payload: bytes, kind: type[T]) -> T:
+    if len(payload) > MAX_MESSAGE:
+        raise MessageError(f"a message of {len(payload)} bytes; at most {MAX_MESSAGE} are taken")
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except msgspec.DecodeError as error:
+        raise MessageError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Fleet: one place for the cabinets, residents, money and logs of property companies."""
