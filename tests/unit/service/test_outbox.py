@@ -111,9 +111,7 @@ async def test_a_trip_and_its_alarm_are_facts_and_so_is_the_end(harness: Service
         await harness.settle(service)
         facts = await fleet.facts(service)
     trips = [fact for fact in facts if isinstance(fact, Trip)]
-    assert [(trip.outlet, trip.fault, trip.session_id) for trip in trips] == [
-        (3, Fault.SHORT_CIRCUIT, view.session_id)
-    ]
+    assert [(trip.outlet, trip.fault, trip.session_id) for trip in trips] == [(3, Fault.SHORT_CIRCUIT, view.session_id)]
     alarms = [(fact.outlet, fact.fault, fact.raised) for fact in facts if isinstance(fact, AlarmChanged)]
     assert alarms == [(3, Fault.SHORT_CIRCUIT, True), (3, Fault.SHORT_CIRCUIT, False)]
     assert rows(harness, "reported_alarm") == 0
