@@ -71,7 +71,7 @@ def merge(source: Path, target: Path) -> None:
             place.mkdir(parents=True, exist_ok=True)
         elif not place.exists():
             path.rename(place)
-        elif not filecmp.cmp(path, place, shallow=False) and not path.parent.name.endswith(".dist-info"):
+        elif not filecmp.cmp(path, place, shallow=False) and ".dist-info/" not in str(path.relative_to(source)):
             raise CannotBuild(f"{path.relative_to(source)}: differs between the versions of Python")
 
 
