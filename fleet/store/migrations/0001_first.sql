@@ -108,12 +108,13 @@ CREATE TABLE fact_fork (
     UNIQUE (cabinet, epoch, number, body_hash)
 );
 
--- Highest contiguous fact number committed, by epoch: the number that is acknowledged. `usage_number` and `usage_hash`
--- are those of the last record of the mirrored log.
+-- Highest contiguous fact number committed, by epoch: the number that is acknowledged. `highest` is above it while facts
+-- wait for a missing one. `usage_number` and `usage_hash` are those of the last record of the mirrored log.
 CREATE TABLE fact_position (
     cabinet TEXT NOT NULL REFERENCES cabinet (id),
     epoch TEXT NOT NULL,
     number BIGINT NOT NULL DEFAULT 0,
+    highest BIGINT NOT NULL DEFAULT 0,
     usage_number BIGINT NOT NULL DEFAULT 0,
     usage_hash TEXT NOT NULL DEFAULT '',
     closing_number BIGINT NOT NULL DEFAULT 0,
