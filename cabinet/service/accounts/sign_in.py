@@ -114,7 +114,7 @@ class Authenticator:
         self._pending_steps: OrderedDict[str, PendingSecondStep] = OrderedDict()  # by key, the oldest first
         self._hashing = ThreadPoolExecutor(1, "hashing")  # one hash at a time, to limit memory
 
-    async def sign_in(self, card: str, pin: str, address: str) -> str:
+    async def sign_in(self, card: str, pin: str, address: str, at: str = "") -> str:
         row = await self._checked(
             _card_key(card), normal_form.digits(pin), address,
             lambda: self._storage.read(lambda c: residents.by_card(c, card)), lambda found: found.pin_hash,
@@ -296,7 +296,7 @@ class Authenticator:
                 await self._storage.write(lambda c: tokens.use_login(c, token, now_ms))
         return found.who
 
-    async def resident(self, token: str) -> ResidentView:
+    async def resident(self, token: str, at: str = "") -> ResidentView:
         resident_id = await self.who("resident", token)
 
         def look(connection: sqlite3.Connection) -> ResidentView:
