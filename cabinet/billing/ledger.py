@@ -2,8 +2,9 @@
 
 Accounts by name: `wallet:<resident>` is free to spend, `hold:<session>` is set aside for a running session,
 `revenue:electricity` and `revenue:service` are earned, `written_off` comes from unclaimed wallets, `cash` is the
-outside world that top-ups come from and pay-outs go to. All balances together are always 0: `cash` is minus the sum of
-the others, and the only account that may be negative.
+outside world that top-ups come from and pay-outs go to. All balances together are always 0. `cash` may be negative, and
+at the fleet `debt:<order>`: the cost of a charge whose money had gone back before its record arrived. No other account
+may.
 
 Pure: the storage is passed in (`Books`). Each transaction has a key, and posting it a second time moves nothing.
 """
@@ -18,6 +19,7 @@ CASH = "cash"
 ELECTRICITY = "revenue:electricity"
 SERVICE = "revenue:service"
 WRITTEN_OFF = "written_off"
+DEBT = "debt:"
 
 UNDONE = "top_up_undone"
 
@@ -28,6 +30,14 @@ def wallet(resident_id: int) -> str:
 
 def held(session_id: str) -> str:
     return f"hold:{session_id}"
+
+
+def debt(order: str) -> str:
+    return f"{DEBT}{order}"
+
+
+def may_be_negative(account: str) -> bool:
+    return account == CASH or account.startswith(DEBT)
 
 
 class Posting(msgspec.Struct, frozen=True):
@@ -137,7 +147,7 @@ def post(books: Books, transaction: Transaction) -> bool:
         return False
     for posting in transaction.postings:
         balance_fen = books.balance_fen(posting.account)
-        if posting.account != CASH and balance_fen + posting.amount_fen < 0:
+        if not may_be_negative(posting.account) and balance_fen + posting.amount_fen < 0:
             raise Overdrawn(posting.account, balance_fen, -posting.amount_fen)
     books.enter(transaction)
     return True

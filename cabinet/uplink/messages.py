@@ -48,10 +48,11 @@ def down(cabinet: str, name: str) -> str:
 
 
 class OutletPlace(msgspec.Struct, frozen=True):
-    """An outlet and the code printed on its sticker."""
+    """An outlet, the code printed on its sticker, and its rating, from which the fleet computes what it holds."""
 
     number: int
     code: Word
+    max_power_w: int = 1000
 
 
 class Online(msgspec.Struct, frozen=True):
