@@ -4,7 +4,8 @@ Accounts by name: `wallet:<resident>` is free to spend, `hold:<session>` is set 
 `revenue:electricity` and `revenue:service` are earned, `written_off` comes from unclaimed wallets, `cash` is the
 outside world that top-ups come from and pay-outs go to. An order of the fleet pays like a resident: `order:<number>`
 gets its money from `cash` before the hold, and what the charge leaves goes back there with the settlement. All balances
-together are always 0: `cash` is minus the sum of the others, and the only account that may be negative.
+together are always 0. `cash` may be negative, and at the fleet `debt:<order>`: the cost of a charge whose money had gone
+back before its record arrived. No other account may.
 
 Pure: the storage is passed in (`Books`). Each transaction has a key, and posting it a second time moves nothing.
 """
@@ -19,6 +20,7 @@ CASH = "cash"
 ELECTRICITY = "revenue:electricity"
 SERVICE = "revenue:service"
 WRITTEN_OFF = "written_off"
+DEBT = "debt:"
 
 UNDONE = "top_up_undone"
 
@@ -40,6 +42,14 @@ def payer_account(payer: Payer) -> str:
 
 def held(session_id: str) -> str:
     return f"hold:{session_id}"
+
+
+def debt(order: str) -> str:
+    return f"{DEBT}{order}"
+
+
+def may_be_negative(account: str) -> bool:
+    return account == CASH or account.startswith(DEBT)
 
 
 class Posting(msgspec.Struct, frozen=True):
@@ -160,7 +170,7 @@ def post(books: Books, transaction: Transaction) -> bool:
         return False
     for posting in transaction.postings:
         balance_fen = books.balance_fen(posting.account)
-        if posting.account != CASH and balance_fen + posting.amount_fen < 0:
+        if not may_be_negative(posting.account) and balance_fen + posting.amount_fen < 0:
             raise Overdrawn(posting.account, balance_fen, -posting.amount_fen)
     books.enter(transaction)
     return True

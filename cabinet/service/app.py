@@ -1,4 +1,4 @@
-"""The service: sessions, store and link. The web uses its three ports: `charges`, `accounts` and `property_`.
+"""The service: sessions, store and link. The web uses its ports: `charges`, `overview`, `accounts` and `property_`.
 
 One event loop. Guard events and snapshots are taken into memory on arrival (`guard_events`), written to disk at once
 and with every checkpoint (`checkpoint`), and reconciled with the sessions if the two disagree (`reconcile`).
@@ -96,7 +96,7 @@ class Service:
         self.fleet_orders = FleetOrders(context, self._charge_control, self._background)
         self.fleet_desired = FleetDesired(context)
         self.uplink = UplinkServer(context, self.fleet_orders, self.fleet_desired, self.housekeeping.key)
-        self.charges = Charges(context, self._charge_control, self._queue_control)
+        self.charges = self.overview = Charges(context, self._charge_control, self._queue_control)
         self.property_ = PropertyFunctions(context, self.accounts, self._background)
 
     # --- lifecycle -------------------------------------------------------------------------------------------------

@@ -48,10 +48,11 @@ def down(cabinet: str, name: str) -> str:
 
 
 class OutletPlace(msgspec.Struct, frozen=True):
-    """An outlet and the code printed on its sticker."""
+    """An outlet, the code printed on its sticker, and its rating, from which the fleet computes what it holds."""
 
     number: int
     code: Word
+    max_power_w: int = 1000
 
 
 class Online(msgspec.Struct, frozen=True):
@@ -318,6 +319,12 @@ class Enrolled(msgspec.Struct, frozen=True):
     keys: Annotated[list[FleetKey], msgspec.Meta(min_length=1, max_length=2)]
     public_url: str
     v: int = SCHEMA
+
+
+class EnrolRefused(msgspec.Struct, frozen=True):
+    """Body of any other answer to `Enrol`: code_refused, too_many_tries or bad_request."""
+
+    code: Word
 
 
 # --- codec -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ The arithmetic is in `billing.tariff`.
 
 import datetime
 import zoneinfo
+from typing import Protocol
 
 import msgspec
 
@@ -23,7 +24,6 @@ from cabinet.billing.tariff import (
     within_day,
 )
 from cabinet.clock import WallTime, day_start_ms
-from cabinet.config import keys
 from cabinet.errors import Refused
 from cabinet.model import ChargeLimits, CostLine, EndReason
 from cabinet.service.ports import BandPrice, PackagePrice, PeriodPrice, PriceView, StartChoice
@@ -37,6 +37,15 @@ MIN_AMOUNT_FEN, MAX_AMOUNT_FEN = 100, 5000
 
 MIN_EXPECTED_W = 50  # an idle charger may wake up, so its limits are not calculated for its idle power
 MARGIN_PERCENT = 125  # limits are calculated for somewhat more power than the charge draws now
+
+
+class HoldLimits(Protocol):
+    """The settings of `hold_fen`: a section of `cabinet.toml` or `fleet.toml`."""
+
+    @property
+    def minimum_hold_fen(self) -> int: ...
+    @property
+    def full_hold_fen(self) -> int: ...
 
 
 class SiteTime:
@@ -169,20 +178,20 @@ def check_choice(choice: StartChoice) -> int:
     raise Refused("bad_choice")
 
 
-def hold_fen(service: keys.ServiceSection, tariff: Tariff, choice: StartChoice, balance_fen: int, max_w: int) -> int:
+def hold_fen(limits: HoldLimits, tariff: Tariff, choice: StartChoice, balance_fen: int, max_w: int) -> int:
     """Return the amount to hold for `choice`; never above the balance. Refuses no_money."""
     if choice.kind == "amount" and choice.amount_fen is not None:
         wanted_fen = choice.amount_fen
         least_fen = wanted_fen
     elif tariff.package is not None:
-        least_fen = max(service.minimum_hold_fen, tariff.start_fee_fen + tariff.package.fen)
+        least_fen = max(limits.minimum_hold_fen, tariff.start_fee_fen + tariff.package.fen)
         wanted_fen = max(least_fen, package_bound_fen(tariff, tariff.package, max_w))
     else:
-        least_fen = service.minimum_hold_fen
+        least_fen = limits.minimum_hold_fen
         if choice.kind == "hours" and choice.seconds is not None:
             wanted_fen = max(least_fen, bound_fen(tariff, choice.seconds, max_w))
         else:
-            wanted_fen = max(least_fen, service.full_hold_fen)
+            wanted_fen = max(least_fen, limits.full_hold_fen)
     hold = min(wanted_fen, balance_fen)
     covered = cover(tariff, no_use(tariff), hold, max_w)
     if balance_fen < least_fen or (covered is not None and covered.charging_s == 0):

@@ -36,14 +36,31 @@ CREATE TABLE cabinet (
     boot TEXT NOT NULL DEFAULT '',
     challenge TEXT NOT NULL DEFAULT '',
     state JSONB,
-    state_at TIMESTAMPTZ
+    state_at TIMESTAMPTZ,
+    telemetry_at TIMESTAMPTZ,
+    -- sums of `state`, for lists that are sorted and filtered here
+    free_outlets INT NOT NULL DEFAULT 0,
+    busy_outlets INT NOT NULL DEFAULT 0,
+    bad_outlets INT NOT NULL DEFAULT 0,
+    fault TEXT,
+    problems INT NOT NULL DEFAULT 0,
+    feed_mw BIGINT,
+    feed_limit_mw BIGINT,
+    facts_waiting BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX cabinet_by_company ON cabinet (company_id, site_id);
+
+-- A person views the pages of this cabinet until then: the worker has it send its state every 2 s.
+CREATE TABLE viewer (
+    cabinet TEXT PRIMARY KEY REFERENCES cabinet (id),
+    until TIMESTAMPTZ NOT NULL
+);
 
 CREATE TABLE outlet (
     cabinet TEXT NOT NULL REFERENCES cabinet (id),
     number INT NOT NULL,
     code TEXT NOT NULL UNIQUE,
+    max_power_w INT NOT NULL DEFAULT 1000,
     PRIMARY KEY (cabinet, number)
 );
 
@@ -77,11 +94,30 @@ CREATE TABLE fact (
 );
 CREATE INDEX fact_set_aside ON fact (cabinet) WHERE refused IS NOT NULL;
 
--- Highest contiguous fact number committed, by epoch: the number that is acknowledged.
-CREATE TABLE fact_position (
+-- A second, different fact under a number that is taken: the cabinet's store was set back to an older copy. Kept, and
+-- applied as far as it can be.
+CREATE TABLE fact_fork (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     cabinet TEXT NOT NULL REFERENCES cabinet (id),
     epoch TEXT NOT NULL,
     number BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    body_hash TEXT NOT NULL,
+    received TIMESTAMPTZ NOT NULL DEFAULT now(),
+    UNIQUE (cabinet, epoch, number, body_hash)
+);
+
+-- Highest contiguous fact number committed, by epoch: the number that is acknowledged. `highest` is above it while facts
+-- wait for a missing one. `usage_number` and `usage_hash` are those of the last record of the mirrored log.
+CREATE TABLE fact_position (
+    cabinet TEXT NOT NULL REFERENCES cabinet (id),
+    epoch TEXT NOT NULL,
+    number BIGINT NOT NULL DEFAULT 0,
+    highest BIGINT NOT NULL DEFAULT 0,
+    usage_number BIGINT NOT NULL DEFAULT 0,
+    usage_hash TEXT NOT NULL DEFAULT '',
+    closing_number BIGINT NOT NULL DEFAULT 0,
     first_seen TIMESTAMPTZ NOT NULL DEFAULT now(),
     PRIMARY KEY (cabinet, epoch)
 );
@@ -184,6 +220,7 @@ CREATE TABLE charge_order (
     code TEXT NOT NULL,
     choice TEXT NOT NULL CHECK (choice IN ('full', 'hours', 'amount', 'package')),
     choice_amount BIGINT NOT NULL,
+    tariff_group TEXT NOT NULL DEFAULT '',
     tariff_version TEXT NOT NULL,
     held_fen BIGINT NOT NULL CHECK (held_fen >= 0),
     state TEXT NOT NULL,
@@ -195,12 +232,15 @@ CREATE TABLE charge_order (
     answered TIMESTAMPTZ,
     asked TIMESTAMPTZ,
     stop_wanted TIMESTAMPTZ,
+    stop_by TEXT NOT NULL DEFAULT 'resident' CHECK (stop_by IN ('resident', 'staff')),
+    stop_sent TIMESTAMPTZ,
     ended TIMESTAMPTZ,
     refusal TEXT,
     session_id TEXT,
     usage_number BIGINT,
     cost_fen BIGINT,
     refund_fen BIGINT,
+    debt_fen BIGINT NOT NULL DEFAULT 0,
     UNIQUE (resident_id, request_key)
 );
 CREATE UNIQUE INDEX one_order_an_outlet ON charge_order (cabinet, outlet)
@@ -301,6 +341,7 @@ CREATE TABLE desired (
     value JSONB NOT NULL,
     set_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     applied_version INT NOT NULL DEFAULT 0,
+    applied_value JSONB,
     applied_at TIMESTAMPTZ,
     rejected TEXT,
     sent_at TIMESTAMPTZ,
@@ -340,6 +381,9 @@ CREATE TABLE telemetry (
     temperature_mc BIGINT[] NOT NULL,
     PRIMARY KEY (cabinet, at)
 ) PARTITION BY RANGE (at);
+
+-- Partitions are made ahead by the worker; a state that fits none of them is kept here, never refused.
+CREATE TABLE telemetry_other PARTITION OF telemetry DEFAULT;
 
 -- What was written once is not changed: a posting, a usage record, an audit entry, an order's step.
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS

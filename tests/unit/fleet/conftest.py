@@ -1,0 +1,28 @@
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from cabinet_testing import fleet_postgres
+from cabinet_testing.fleet_postgres import FleetPostgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[FleetPostgres]:
+    reason = fleet_postgres.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with fleet_postgres.server() as server:
+        yield server
+
+
+@pytest.fixture
+def url(postgres: FleetPostgres) -> Iterator[str]:
+    fresh = postgres.fresh()
+    yield fresh
+    postgres.drop(fresh)
+
+
+@pytest.fixture
+def run():
+    return asyncio.run
