@@ -7,7 +7,7 @@ import pytest
 
 from cabinet.service.app import Service
 from cabinet.store import residents
-from cabinet.uplink.messages import Desired
+from cabinet.uplink.messages import Desired, DesiredKind
 from cabinet_testing.fleet_harness import CABINET, FleetHarness
 from cabinet_testing.service_harness import CARDS, FULL, ServiceHarness, code_of
 
@@ -24,7 +24,7 @@ def fleet(harness: ServiceHarness) -> FleetHarness:
     return FleetHarness(harness)
 
 
-async def want(fleet: FleetHarness, service: Service, what: str, version: int, value: Any) -> None:
+async def want(fleet: FleetHarness, service: Service, what: DesiredKind, version: int, value: Any) -> None:
     desired = Desired(cabinet=CABINET, what=what, version=version, value=msgspec.Raw(msgspec.json.encode(value)))
     assert (await fleet.hand_over(service, desired)).refusal is None
 
@@ -48,7 +48,7 @@ async def test_tariffs_are_posted_once_and_the_next_order_needs_them(
         for _ in range(2):
             await want(fleet, service, "tariffs", 1, [{"file": DEAR}])
         assert await state_of(fleet, service, "tariffs") == (1, None)
-        assert service.charges.price("C5T4", "").version == "dear"
+        assert (await service.charges.price("C5T4", "")).version == "dear"
         old = await fleet.send(service, order)
         new = await fleet.send(service, await fleet.order(service))
         await want(fleet, service, "tariffs", 2, [{"file": DEAR}])
@@ -71,13 +71,13 @@ async def test_tariffs_with_a_mistake_are_rejected_as_a_whole(
     harness: ServiceHarness, fleet: FleetHarness, value: Any
 ) -> None:
     async with harness.running() as service:
-        before = service.charges.price("C5T4", "").version
+        before = (await service.charges.price("C5T4", "")).version
         for _ in range(2):
             await want(fleet, service, "tariffs", 1, value)
         version, reason = await state_of(fleet, service, "tariffs")
         assert version is None
         assert reason
-        assert service.charges.price("C5T4", "").version == before
+        assert (await service.charges.price("C5T4", "")).version == before
         await want(fleet, service, "tariffs", 1, [{"file": DEAR}])  # corrected, and sent again
         assert await state_of(fleet, service, "tariffs") == (1, None)
     assert audited(harness)[0][:2] == ("fleet_refused", "tariffs 1")
@@ -90,7 +90,7 @@ async def test_an_outlet_out_of_service_takes_no_charge_and_shows_the_note(
     async with harness.running() as service:
         await want(fleet, service, "out_of_service", 3, {"3": "being repaired"})
     async with harness.running() as service:
-        view = service.charges.outlet("C5T4")
+        view = await service.charges.outlet("C5T4")
         assert (view.condition, view.refusal, view.note) == ("needs_service", "out_of_service", "being repaired")
         assert (await fleet.state(service)).outlets[2].note == "being repaired"
         assert await code_of(service.charges.start(1, "C5T4", FULL, "k")) == "out_of_service"
@@ -98,9 +98,9 @@ async def test_an_outlet_out_of_service_takes_no_charge_and_shows_the_note(
         assert refused is not None
         assert refused.code == "out_of_service"
         await want(fleet, service, "out_of_service", 2, {})  # older than the one in force
-        assert service.charges.outlet("C5T4").condition == "needs_service"
+        assert (await service.charges.outlet("C5T4")).condition == "needs_service"
         await want(fleet, service, "out_of_service", 4, {})
-        assert service.charges.outlet("C5T4").condition == "free"
+        assert (await service.charges.outlet("C5T4")).condition == "free"
         await want(fleet, service, "out_of_service", 5, {"77": ""})
         assert await state_of(fleet, service, "out_of_service") == (4, "outlet 77 is not in cabinet.toml")
     assert harness.guard.commands == []
@@ -113,7 +113,7 @@ async def test_a_running_charge_goes_on_at_an_outlet_that_is_taken_out_of_servic
         await service.charges.start(1, "C5T4", FULL, "k")
         await want(fleet, service, "out_of_service", 1, {"3": "later"})
         await harness.charge(service, 3, 60)
-        assert service.charges.outlet("C5T4").condition == "in_use"
+        assert (await service.charges.outlet("C5T4")).condition == "in_use"
         assert len(list(service.context.sessions)) == 1
 
 
@@ -135,7 +135,7 @@ async def test_the_fleet_unblocks_only_cards_that_it_blocked(harness: ServiceHar
 
 @pytest.mark.parametrize("what", ["public_url", "sticker_text"])
 async def test_what_stands_in_the_configuration_is_not_changed_from_outside(
-    harness: ServiceHarness, fleet: FleetHarness, what: str
+    harness: ServiceHarness, fleet: FleetHarness, what: DesiredKind
 ) -> None:
     async with harness.running() as service:
         await want(fleet, service, what, 1, "https://elsewhere.example")

@@ -40,8 +40,8 @@ class Story:
                 parts.append([])
         for part in parts:
             async with self.harness.running() as service:
-                for act, number in part:
-                    await self.act(service, act, number)
+                for step, number in part:
+                    await self.act(service, step, number)
                     await self.harness.settle(service)
         async with self.harness.running() as service:
             for outlet in set(OUTLETS):
