@@ -29,13 +29,12 @@ def uplink(context: CommandContext) -> CommandResult:
     if state is None:
         return Output(words("uplink.off"), {"state": None})
     rows = [("state", words(f"uplink.{state}")), *_connection(context, status)]
+    outbox: Uplink | None = None
     try:
         outbox = context.backends.records.ask(AskUplink(), Uplink)
+        rows += _outbox(context, outbox)
     except Refused as refused:
         rows.append(("facts", words(f"refusal.{refused.code}").splitlines()[0]))
-        outbox = None
-    else:
-        rows += _outbox(context, outbox)
     lines = [line for key, value in rows for line in fold(f"{pad(words(f'uplink.{key}'), 12)} {value}")]
     return Output("\n".join(lines), {"state": state, "link": status, "outbox": outbox})
 
