@@ -280,5 +280,7 @@ REFUSALS = frozenset(
         "unknown_tariff", "bad_tariff", "not_future", "bad_days", "wrong_second_factor",
         # fleet
         "cabinet_offline", "no_answer", "no_record", "unknown_company", "unknown_site", "unknown_cabinet",
+        # orders of a fleet
+        "order_expired", "order_changed", "tariff_changed", "wrong_epoch", "uplink_off",
     }
 )  # fmt: skip

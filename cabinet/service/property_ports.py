@@ -19,7 +19,7 @@ from cabinet.records import (
     UsageHead,
     UsageRecord,
 )
-from cabinet.service.ports import AccountsPort, ChargesPort, DayFigures, Unclosed
+from cabinet.service.ports import AccountsPort, ChargesPort, DayFigures, OverviewPort, Unclosed
 from cabinet.service.property_views import (
     Comparison,
     DaySum,
@@ -255,6 +255,8 @@ class ServicePorts(Protocol):
 
     @property
     def charges(self) -> ChargesPort: ...
+    @property
+    def overview(self) -> OverviewPort: ...
     @property
     def accounts(self) -> AccountsPort: ...
     @property

@@ -11,7 +11,7 @@ from cabinet.records import Actor, Task
 from cabinet.service.property_ports import PropertyPort
 from cabinet.texts import Texts
 from cabinet.web import auth
-from cabinet.web.context import PageRequest, WebSite, address_of, language_of
+from cabinet.web.context import CabinetSite, PageRequest, address_of, language_of
 from cabinet.web.errors import refused_values
 from cabinet.web.pages import Pages
 
@@ -49,7 +49,7 @@ async def actor(request: PageRequest, task: Task) -> Actor:
 
 
 def property_pages(request: PageRequest) -> PropertyPort:
-    return WebSite.of(request).property_
+    return CabinetSite.of(request).property_
 
 
 def texts(request: PageRequest) -> Texts:

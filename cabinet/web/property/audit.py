@@ -9,7 +9,7 @@ from litestar.response import Response
 from cabinet import normal_form
 from cabinet.clock import days_ms
 from cabinet.records import ACTIONS, AuditFilter
-from cabinet.web.context import PageRequest, WebSite
+from cabinet.web.context import CabinetSite, PageRequest
 from cabinet.web.period import day, number
 from cabinet.web.property.access import actor, field, property_pages, show
 
@@ -25,7 +25,7 @@ async def audit_page(request: PageRequest) -> Response[Any]:
     staff = next((name for name in names if normal_form.text(name) == shown["staff"]), shown["staff"])
     wanted = AuditFilter(
         number(field(asked, "before", 16)),
-        *days_ms(day(shown["from"]), day(shown["to"]), WebSite.of(request).zone),
+        *days_ms(day(shown["from"]), day(shown["to"]), CabinetSite.of(request).zone),
         staff,
         shown["action"] if shown["action"] in ACTIONS else "",
         number(shown["resident"]),
