@@ -99,7 +99,7 @@ class MqttClient(aiomqtt.Client):
             self._misc_task.cancel()
 
     def _is_open(self, sock: Any) -> bool:
-        return bool(sock is self._client.socket() and sock.fileno() >= 0)
+        return bool(sock.fileno() >= 0 and self._client.socket() is sock)
 
     def _read(self) -> None:
         self._guarded(self._client.loop_read)

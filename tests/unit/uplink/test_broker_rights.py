@@ -229,7 +229,7 @@ def test_revoked_certificate_is_refused_with_a_session_of_tls_from_before(broker
     context = tls(broker.trust.ca_certificate, identity(tmp_path))
     connect = b"\x10\x13\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x06cabx01"
 
-    def talk(session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None, bool]:
+    def talk(session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None, bool | None]:
         with (
             socket.create_connection((broker.host, broker.port), 5) as plain,
             context.wrap_socket(plain, server_hostname=broker.host, session=session) as sock,
