@@ -165,9 +165,7 @@ class FleetCharges:
             outlet, _row = await self._found(connection, code)
         with self._notices.subscribed(outlet.cabinet) as changed:
             async with self._pool.connection() as connection:
-                order = await orders.place(
-                    connection, self._rules, company_id, resident_id, code, choice, request_key
-                )
+                order = await orders.place(connection, self._rules, company_id, resident_id, code, choice, request_key)
             order = await self._later(order, changed, ANSWER_WITHIN_S, lambda each: each.state not in views.ON_ITS_WAY)
         if order.state in views.NOT_STARTED:
             raise Refused(order.refusal or "no_answer", money_back=True)

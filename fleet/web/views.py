@@ -176,7 +176,9 @@ def _state(order: OrderRow, row: CabinetRow | None, seen: OutletState | None) ->
         return "authorised"
     if seen is not None and seen.phase in _SESSION_STATES:
         return "finished" if seen.phase == "settled" else seen.phase  # type: ignore[return-value]  # just checked
-    newer = row is not None and row.state_at is not None and order.answered is not None and row.state_at > order.answered
+    newer = (
+        row is not None and row.state_at is not None and order.answered is not None and row.state_at > order.answered
+    )
     if order.state == OrderState.CHARGING and newer:
         return "finished"  # the cabinet's outlet is free of it: its record is on the way
     return "charging" if order.state == OrderState.CHARGING else "authorised"
