@@ -12,6 +12,7 @@ COMMANDS = {
     "guard": "the keeper and its guard: owns the relays and sensors, protects, meters",
     "serve": "the service: sessions, money, usage log, web pages",
     "console": "the maintenance console on its serial port",
+    "uplink": "the link to a fleet: facts up, signed orders down; enrol, status",
     "steward": "does for the console what only root may do: clock, network, backup to a stick, restarts",
     "sim": "the simulated cabinet, and what happens in it: plug, unplug, fault, state",
     "failsafe": "open every relay and the contactor, with nothing but the configuration",

@@ -281,5 +281,7 @@ REFUSALS = frozenset(
         # fleet
         "cabinet_offline", "no_answer", "no_record", "no_price", "bad_phone", "no_outlet", "sms_failed",
         "unknown_company", "unknown_site", "unknown_cabinet",
+        # orders of a fleet
+        "order_expired", "order_changed", "tariff_changed", "wrong_epoch", "uplink_off",
     }
 )  # fmt: skip

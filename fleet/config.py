@@ -36,27 +36,31 @@ class DatabaseSection(Section, frozen=True, kw_only=True):
 
 
 class BrokerSection(Section, frozen=True, kw_only=True):
-    """The MQTT 5 broker. `host` and `port` are those of the worker, the public ones those of the cabinets."""
+    """The MQTT 5 broker: one listener for the fleet's own processes, and a public one for the cabinets."""
 
     host: Annotated[str, text("broker as the worker reaches it")] = "127.0.0.1"
-    port: Annotated[int, number("port for the worker", least=1, most=65_535)] = 8883
+    port: Annotated[int, number("port for the worker", least=1, most=65_535)] = 8884
     public_host: Annotated[str, Meta(max_length=200, description="broker as cabinets reach it; empty: `host`")] = ""
-    public_port: Annotated[int, number("port for cabinets; 0: `port`", least=0, most=65_535)] = 0
+    public_port: Annotated[int, number("port for cabinets", least=1, most=65_535)] = 8883
     ca: Annotated[
         str, Meta(max_length=200, description="file of the CA that signs the broker's certificate; empty: no TLS")
-    ] = ""
-    certificate: Annotated[str, Meta(max_length=200, description="file of the worker's client certificate (PEM)")] = ""
-    key: Annotated[str, Meta(max_length=200, description="file of its private key (PEM)")] = ""
+    ] = "trust/ca.pem"
+    certificate: Annotated[str, Meta(max_length=200, description="file of the worker's client certificate (PEM)")] = (
+        "trust/fleet.pem"
+    )
+    key: Annotated[str, Meta(max_length=200, description="file of its private key (PEM)")] = "trust/fleet.key"
+    folder: Annotated[
+        str, text("folder that `fleet broker config` writes for the broker, with the revocation list")
+    ] = "broker"
     keepalive_s: Annotated[int, number("a broken connection is noticed after 1.5 times this", least=5, most=60)] = 30
 
 
 class TrustSection(Section, frozen=True, kw_only=True):
-    """Keys and certificates of the fleet."""
+    """Keys and certificates of the fleet; `fleet broker config` makes them."""
 
-    ca: Annotated[str, text("folder of the CA that signs certificates of cabinets")] = "ca"
-    signing: Annotated[str, text("folder of the keys that sign what goes to cabinets; two at most")] = "signing"
+    folder: Annotated[str, text("folder of the CA, and of the keys that sign what goes to cabinets")] = "trust"
     certificate_days: Annotated[int, number("life of a cabinet's certificate", least=2, most=3650)] = 365
-    code_hours: Annotated[int, number("an enrolment code is good for so long", least=1, most=720)] = 72
+    code_hours: Annotated[int, number("an enrolment code is good for so long", least=1, most=720)] = 24
 
 
 class WebSection(Section, frozen=True, kw_only=True):
@@ -164,11 +168,9 @@ def parse(source_text: str, source: str = "fleet.toml", folder: Path = Path()) -
         certificate=_absolute(found.broker.certificate, folder),
         key=_absolute(found.broker.key, folder),
         public_host=found.broker.public_host or found.broker.host,
-        public_port=found.broker.public_port or found.broker.port,
+        folder=_absolute(found.broker.folder, folder),
     )
-    trust = msgspec.structs.replace(
-        found.trust, ca=_absolute(found.trust.ca, folder), signing=_absolute(found.trust.signing, folder)
-    )
+    trust = msgspec.structs.replace(found.trust, folder=_absolute(found.trust.folder, folder))
     web = msgspec.structs.replace(
         found.web,
         tls_certificate=_absolute(found.web.tls_certificate, folder),

@@ -27,8 +27,9 @@ BOUNDS = {
     "cabinet-failsafe": 16,
     "cabinet-backup": 10,
     "cabinet-steward": 25,
+    "cabinet-uplink": 16,
 }
-RESIDENT = ("cabinet-guard", "cabinet-service", "cabinet-console", "cabinet-steward")
+RESIDENT = ("cabinet-guard", "cabinet-service", "cabinet-console", "cabinet-steward", "cabinet-uplink")
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +103,21 @@ def test_users_can_be_made(tmp_path):
 
 def test_folders_are_the_ones_the_configuration_names():
     from cabinet.config.keys import PathsSection
+    from cabinet.link import uplink_protocol
 
     made = {line.split()[1] for line in lines("cabinet.tmpfiles")}
     assert {PathsSection().run, PathsSection().state} <= made
+    of_state = {
+        "cabinet-steward": set(),
+        "cabinet-uplink": {str(uplink_protocol.uplink_folder(Path(PathsSection().state)))},
+    }
     for name in RESIDENT:
         steward = name == "cabinet-steward"
         own = f"{PathsSection().run}/{name.removeprefix('cabinet-')}"
         assert own in made
         paths = re.findall(r"^ReadWritePaths=(.*)$", (UNITS / f"{name}.service").read_text(), re.MULTILINE)
-        assert set(paths[0].split()) == ({own} if steward else {own, PathsSection().state})
+        assert set(paths[0].split()) == {own} | of_state.get(name, {PathsSection().state})
+        assert set(paths[0].split()) <= made
         assert paths[1:] == (["-/media -/mnt"] if steward else [])
 
 
@@ -122,7 +129,7 @@ def of_tmpfiles() -> dict[str, tuple[str, str, str]]:
 def test_each_socket_stands_in_a_folder_that_only_its_owner_writes_to():
     """In a shared folder another process could be there first and answer in its place."""
     from cabinet.config.keys import PathsSection
-    from cabinet.link import service_protocol, service_status
+    from cabinet.link import service_protocol, service_status, uplink_protocol
     from cabinet.system import run_folder
     from cabinet.system.steward.protocol import SOCKET
 
@@ -132,6 +139,8 @@ def test_each_socket_stands_in_a_folder_that_only_its_owner_writes_to():
         service_protocol.path_in(run): "cabinet-service",
         run_folder.service_address(run): "cabinet-service",
         service_status.path_in(run): "cabinet-service",
+        uplink_protocol.path_in(run): "cabinet-service",
+        uplink_protocol.status_file(run): "cabinet-uplink",
         run_folder.console_terminal(run): "cabinet-console",
         run_folder.steward_folder(run) / SOCKET: "root",
     }
@@ -185,7 +194,7 @@ def test_system_is_read_only_to_every_unit(name):
     assert service["ProtectSystem"] == "strict"
     assert all(
         path.removeprefix("-") in ("/var/lib/cabinet", "/media/cabinet-backup", "/media", "/mnt")
-        or path.startswith("/run/cabinet/")
+        or path.startswith(("/run/cabinet/", "/var/lib/cabinet/"))
         for path in service["ReadWritePaths"].split()  # sticks are mounted under the last three
     )
 
@@ -210,6 +219,14 @@ def test_restarts_are_no_storm_and_never_given_up(name):
     }
 
 
+def test_uplink_runs_only_if_configured_and_sees_no_key_but_its_own():
+    """The usage log's signing key is none of its business: it speaks to the internet."""
+    service = section(UNITS / "cabinet-uplink.service")["Service"]
+    assert service["ExecCondition"] == f"{INSTALLED} uplink enabled --config /etc/cabinet/cabinet.toml"
+    assert service["InaccessiblePaths"] == "-/var/lib/cabinet/keys"
+    assert of_tmpfiles()["/var/lib/cabinet/uplink"] == ("d", "2750", "cabinet-uplink")
+
+
 def test_an_update_is_seen_through_however_often_that_fails():
     """With a limit used up, nothing would bring the old version back until a restart of the computer."""
     unit = section(UNITS / "cabinet-update.service")
@@ -217,7 +234,9 @@ def test_an_update_is_seen_through_however_often_that_fails():
     assert int(unit["Service"]["RestartSec"]) >= 60
 
 
-@pytest.mark.parametrize("name", ["cabinet-guard", "cabinet-service", "cabinet-failsafe", "cabinet-backup"])
+@pytest.mark.parametrize(
+    "name", ["cabinet-guard", "cabinet-service", "cabinet-failsafe", "cabinet-backup", "cabinet-uplink"]
+)
 def test_without_a_configuration_nothing_runs_but_the_console(name):
     assert "/etc/cabinet/cabinet.toml" in conditions(name)
     assert "ConditionPathExists" not in section(UNITS / "cabinet-console.service")["Unit"]
@@ -248,7 +267,7 @@ def test_guard_stopped_by_hand_is_not_started_by_the_timer_of_an_earlier_failure
 
 def test_accounts_that_staff_run_commands_as_may_read_the_configuration():
     members = [line.split() for line in lines("cabinet.sysusers") if line.startswith("m ")]
-    assert members == [["m", f"cabinet-{name}", "cabinet"] for name in ("guard", "service", "console")]
+    assert members == [["m", f"cabinet-{name}", "cabinet"] for name in ("guard", "service", "console", "uplink")]
 
 
 @needs_systemd
@@ -279,7 +298,7 @@ def test_guard_may_be_real_time_and_reach_its_devices():
     assert re.findall(r"^DeviceAllow=(.*)$", text, re.MULTILINE) == ["char-i2c rw", "char-gpiochip rw"]
 
 
-@pytest.mark.parametrize("name", ["cabinet-guard", "cabinet-service", "cabinet-console"])
+@pytest.mark.parametrize("name", ["cabinet-guard", "cabinet-service", "cabinet-console", "cabinet-uplink"])
 def test_clock_trust_and_boot_id_can_be_read(name):
     """Without the one every time would count as untrusted, without the other no session would survive a restart."""
     text = (UNITS / f"{name}.service").read_text()

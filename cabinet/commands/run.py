@@ -168,6 +168,8 @@ class CabinetProcesses:
         plans = [plan("guard", "guard", *self._mode), plan("service", "serve")]
         if self._config.simulated:
             plans.insert(0, plan("sim", "sim", "serve", *self._mode))
+        if self._config.uplink.enabled:
+            plans.append(plan("uplink", "uplink"))
         if self._config.console.port:
             plans.append(plan("console", "console"))
         return plans

@@ -261,6 +261,18 @@ class PathsSection(Section, frozen=True):
     run: Annotated[str, text("folder of the sockets")] = "/run/cabinet"
 
 
+class UplinkSection(Section, frozen=True):
+    """The link to a fleet (docs/fleet.md): residents then pay and start by phone from anywhere. Off by default."""
+
+    enabled: Annotated[bool, Meta(description="keep facts for a fleet and take its signed orders")] = False
+    fleet_url: Annotated[
+        str, Meta(max_length=200, pattern="^(https://[^/ ]+)?$", description="address of the fleet, for the enrolment")
+    ] = ""
+    fleet_ca: Annotated[
+        str, Meta(max_length=200, description="file of the CA that signs that address (PEM); empty: the system's CAs")
+    ] = ""
+
+
 class SimulatorSection(Section, frozen=True):
     """Only for a simulated cabinet (`hardware.bus = "sim"`)."""
 
@@ -280,6 +292,7 @@ class Config(Section, frozen=True, kw_only=True):
     service: ServiceSection = ServiceSection()
     console: ConsoleSection = ConsoleSection()
     paths: PathsSection = PathsSection()
+    uplink: UplinkSection = UplinkSection()
     tariff: TariffSection
     simulator: SimulatorSection = SimulatorSection()
 

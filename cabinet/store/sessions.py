@@ -60,6 +60,9 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     refund_fen: int | None = None
     electricity_fen: int | None = None
     usage_number: int | None = None
+    fleet_order: str | None = None  # it pays; `resident_id` is then nobody's
+    max_energy_mwh: int | None = None
+    max_charging_s: int | None = None
 
 
 class Transition(msgspec.Struct, frozen=True):

@@ -107,9 +107,9 @@ def newest(connection: sqlite3.Connection, wanted: UsageFilter, before: int | No
 def stored(connection: sqlite3.Connection, number: int) -> tuple[UsageRecord, str, bool] | None:
     """Return record `number`, the canonical JSON that is hashed, and whether that JSON gives the record's hash."""
     row = connection.execute(f"{_WITH_CARD} WHERE number = ?", (number,)).fetchone()
-    return (
-        None if row is None else (_record(row), row["body"], hash_of_body(row["body"].encode()) == row["record_hash"])
-    )
+    if row is None:
+        return None
+    return _record(row), row["body"], hash_of_body(row["body"].encode()) == row["record_hash"]
 
 
 def hash_of_session(connection: sqlite3.Connection, session_id: str) -> str | None:

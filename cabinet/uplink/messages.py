@@ -321,6 +321,12 @@ class Enrolled(msgspec.Struct, frozen=True):
     v: int = SCHEMA
 
 
+class EnrolRefused(msgspec.Struct, frozen=True):
+    """Body of any other answer to `Enrol`: code_refused, too_many_tries or bad_request."""
+
+    code: Word
+
+
 # --- codec -----------------------------------------------------------------------------------------------------------
 
 

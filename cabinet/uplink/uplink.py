@@ -1,0 +1,311 @@
+"""The uplink: keeps one connection to the fleet, and passes messages between it and the service, until cancelled.
+
+It owns no money and no session. If the service does not answer, the connection waits; if the connection fails, the
+service goes on.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cabinet.clock import NS, Clock
+from cabinet.errors import CabinetError, LinkError
+from cabinet.link import uplink_protocol
+from cabinet.link.uplink_protocol import (
+    AskOnline,
+    Enrolment,
+    HandedOver,
+    LinkState,
+    OnlineBody,
+    TakeEnrolment,
+    UplinkStatus,
+)
+from cabinet.uplink import enrolment, messages
+from cabinet.uplink.back_off import BackOff
+from cabinet.uplink.connection import FleetConnection, LinkFailed, Received
+from cabinet.uplink.enrolment import EnrolmentError, EnrolmentFiles, Life, Place
+from cabinet.uplink.messages import CertificateRequest
+from cabinet.uplink.renewal import open_certificate
+from cabinet.uplink.senders import FactSender, ServiceView, StateSender
+from cabinet.uplink.service_client import ServiceClient
+
+log = logging.getLogger(__name__)
+
+STATUS_EVERY_S = 30.0
+SERVICE_RETRY_S = 2.0
+ENROLMENT_EVERY_S = 5.0
+HOUSEKEEPING_S = 3600.0  # known time on disk, and whether the certificate is due
+MAX_HANDED_OVER = 8  # messages at the service at once; a start waits there for the guard
+CERTIFICATE = "certificate"
+
+Connect = Callable[..., Awaitable[FleetConnection]]
+
+
+class UplinkSettings(msgspec.Struct, frozen=True):
+    """`fleet_url` and `fleet_ca` are for enrolments with a code from the console; empty: none is possible."""
+
+    state: Path
+    run: Path
+    site_id: str
+    fleet_url: str = ""
+    fleet_ca: str = ""
+
+
+class Uplink:
+    """The process's work; `run` never returns."""
+
+    def __init__(
+        self,
+        settings: UplinkSettings,
+        service: ServiceClient,
+        clock: Clock,
+        *,
+        connect: Connect = FleetConnection.open,
+        back_off: BackOff | None = None,
+    ) -> None:
+        self._settings = settings
+        self._service = service
+        self._clock = clock
+        self._connect = connect
+        self._back_off = back_off or BackOff(random.random)
+        self._files = EnrolmentFiles(settings.state)
+        self._view = ServiceView(clock)
+        self._facts = FactSender(service, self._view, clock)
+        self._states = StateSender(service, self._view, clock, lambda: None)
+        self._places = asyncio.Semaphore(MAX_HANDED_OVER)
+        self._enrolled = asyncio.Event()  # set while a new enrolment waits to be used
+        self._version = self._files.version()
+        self._online = b""
+        self._status = UplinkStatus(clock.monotonic_ns(), STATUS_EVERY_S, "connecting", clock.monotonic_ns())
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._report())
+            group.create_task(self._watch_service())
+            group.create_task(self._watch_enrolment())
+            group.create_task(self._keep_connected())
+
+    # --- status ---
+
+    def _now_in(self, state: LinkState, error: str = "", place: Place | None = None, life: Life | None = None) -> None:
+        before, now_ns = self._status, self._clock.monotonic_ns()
+        self._status = UplinkStatus(
+            now_ns,
+            STATUS_EVERY_S,
+            state,
+            before.since_ns if before.state == state else now_ns,
+            error[:200],
+            before.cabinet if place is None else place.cabinet,
+            before.host if place is None else place.host,
+            before.certificate_until_unix_ms if life is None else life.not_after_s * 1000,
+        )
+        if (state, error) != (before.state, before.error):
+            log.info("%s %s", state, error)
+        self._write_status()
+
+    def _write_status(self) -> None:
+        status = msgspec.structs.replace(self._status, at_ns=self._clock.monotonic_ns())
+        uplink_protocol.write_status(uplink_protocol.status_file(self._settings.run), status)
+
+    async def _report(self) -> None:
+        while True:
+            self._write_status()
+            await asyncio.sleep(STATUS_EVERY_S)
+
+    # --- service ---
+
+    async def _watch_service(self) -> None:
+        """Follow the service's changes; take a code of the console when one waits."""
+        while True:
+            try:
+                self._view.service_returned = True
+                async for changed in self._service.changes():
+                    self._view.report(changed)
+                    if changed.enrol:
+                        await self._enrol()
+            except LinkError as error:
+                log.debug("%s", error)
+            await asyncio.sleep(SERVICE_RETRY_S)
+
+    async def _enrol(self) -> None:
+        code = (await self._service.ask(TakeEnrolment(), Enrolment)).code
+        if not code:
+            return
+        self._now_in("enrolling")
+        settings = self._settings
+        try:
+            if not settings.fleet_url:
+                raise EnrolmentError("no_fleet_url")
+            await asyncio.to_thread(
+                enrolment.enrol,
+                self._files,
+                settings.fleet_url,
+                code,
+                settings.site_id,
+                ca=Path(settings.fleet_ca) if settings.fleet_ca else None,
+                trusted_time=self._clock.wall().trusted,
+            )
+        except CabinetError as error:
+            log.warning("enrolment: %s", error)
+            self._now_in("not_enrolled" if self._place() is None else "connecting", str(error))
+            return
+        self._use_new_enrolment()
+
+    async def _watch_enrolment(self) -> None:
+        """Use an enrolment that the command `cabinet uplink enrol` made."""
+        while True:
+            await asyncio.sleep(ENROLMENT_EVERY_S)
+            if self._files.version() != self._version:
+                self._use_new_enrolment()
+
+    def _use_new_enrolment(self) -> None:
+        self._version = self._files.version()
+        self._back_off.reset()
+        self._enrolled.set()
+
+    # --- connection ---
+
+    def _place(self) -> Place | None:
+        try:
+            return self._files.place()
+        except EnrolmentError as error:
+            log.error("%s", error)
+            return None
+
+    async def _keep_connected(self) -> None:
+        while True:
+            self._enrolled.clear()
+            place = self._place()
+            if place is None:
+                self._now_in("not_enrolled", self._status.error)
+                await self._enrolled.wait()
+                continue
+            began_ns, refused = self._clock.monotonic_ns(), False
+            try:
+                await _first_of(self._one_connection(place), self._enrolled.wait())
+            except LinkError as error:
+                self._now_in("connecting", f"service_gone: {error}", place)
+            except (LinkFailed, EnrolmentError) as error:
+                refused = isinstance(error, LinkFailed) and error.refused
+                self._now_in("refused" if refused else "connecting", str(error), place)
+            except CabinetError as error:
+                self._now_in("refused", str(error), place)
+            self._back_off.lasted((self._clock.monotonic_ns() - began_ns) / NS)
+            if not self._enrolled.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._enrolled.wait(), self._back_off.pause_s(refused))
+
+    async def _one_connection(self, place: Place) -> None:
+        """Connect and pass messages until the connection fails. Raises LinkFailed, LinkError, CabinetError."""
+        broker = self._files.broker(place)
+        life = await asyncio.to_thread(self._files.life)
+        online = await self._service.ask(AskOnline(), OnlineBody)
+        if self._status.state != "refused":
+            self._now_in("connecting", self._status.error, place, life)
+        known_s = max(self._files.known_time_s(), life.not_before_s)
+        connection = await self._connect(broker, trusted_time=self._clock.wall().trusted, not_before_unix_s=known_s)
+        try:
+            await connection.publish("online", bytes(online.body), retain=True)
+            self._online = bytes(online.body)
+            self._now_in("connected", "", place, life)
+            self._facts.begin_again()
+            await _first_of(
+                self._receive(connection, place),
+                self._facts.run(connection),
+                self._states.run(connection),
+                self._publish_changed_online(connection),
+                self._keep_house(connection, life),
+            )
+        finally:
+            connection.close()
+
+    async def _publish_changed_online(self, connection: FleetConnection) -> None:
+        """Publish `online` again when the service was restarted with another content of it."""
+        epoch = None if self._view.changed is None else self._view.changed.epoch
+        while True:
+            await self._view.signal.wait(None)
+            changed = self._view.changed
+            if self._view.service_returned or (changed is not None and changed.epoch != epoch):
+                self._view.service_returned = False
+                epoch = None if changed is None else changed.epoch
+                online = bytes((await self._service.ask(AskOnline(), OnlineBody)).body)
+                if online != self._online:
+                    await connection.publish("online", online, retain=True)
+                    self._online = online
+
+    async def _receive(self, connection: FleetConnection, place: Place) -> None:
+        async with asyncio.TaskGroup() as group:
+            async for received in connection.received():
+                await self._places.acquire()
+                group.create_task(self._take(connection, place, received))
+
+    async def _take(self, connection: FleetConnection, place: Place, received: Received) -> None:
+        """Take one message from below `down/`; nothing in it may end the connection."""
+        try:
+            if received.name == CERTIFICATE and not received.retained:
+                self._renew(place, received.payload)
+            else:
+                await self._hand_over(connection, received)
+        except (LinkFailed, LinkError) as error:
+            log.warning("a message of %s was not answered: %s", received.name, error)  # the fleet asks
+        finally:
+            self._places.release()
+
+    async def _hand_over(self, connection: FleetConnection, received: Received) -> None:
+        if received.retained:
+            log.warning("refused: a stored message on down/%s", received.name)
+        reply = await self._service.ask(uplink_protocol.hand_over(received.payload, received.retained), HandedOver)
+        if reply.refusal is not None:
+            log.warning("refused: a message on down/%s: %s", received.name, reply.refusal)
+        if reply.look_s is not None:
+            self._view.watch(reply.look_s)
+        if reply.answer:
+            await connection.publish("answer", reply.answer.encode())
+            self._view.hurry()
+
+    # --- certificate and known time ---
+
+    async def _keep_house(self, connection: FleetConnection, life: Life) -> None:
+        while True:
+            wall = self._clock.wall()
+            now_s = wall.unix_ms // 1000
+            if wall.trusted:
+                try:
+                    self._files.store_known_time(now_s)
+                except OSError as error:
+                    log.warning("known time: %s", error)
+                if now_s >= life.renew_from_s:
+                    try:
+                        csr = await asyncio.to_thread(self._files.new_request)
+                        await connection.publish("csr", messages.encode(CertificateRequest(csr)))
+                    except CabinetError as error:
+                        if isinstance(error, LinkFailed):
+                            raise
+                        log.warning("renewal: %s", error)
+            await asyncio.sleep(HOUSEKEEPING_S)
+
+    def _renew(self, place: Place, payload: bytes) -> None:
+        try:
+            self._files.renew(place, open_certificate(payload, self._files.keys, place.cabinet))
+            log.info("the certificate is renewed: used from the next connection on")
+        except CabinetError as error:
+            log.warning("refused: a certificate: %s", error)
+
+
+async def _first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Run them together; when one ends, cancel the others and return or raise as it did."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

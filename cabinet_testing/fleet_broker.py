@@ -1,0 +1,150 @@
+"""A real mosquitto with the configuration of `fleet broker config`, on loopback, and its certificates."""
+
+import contextlib
+import datetime
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from cabinet.clock import SystemClock
+from cabinet.uplink import enrolment
+from cabinet.uplink.messages import Enrolled
+from fleet.broker import BrokerFolder
+from fleet.trust import Issued, TrustFolder
+
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+SKIP_REASON = "" if MOSQUITTO and shutil.which("openssl") else "mosquitto and openssl are not installed here"
+UP_WITHIN_S = 20
+HOST = "127.0.0.1"
+
+
+class FleetBroker:
+    """Broker in `folder`; `start`, `kill` and `stop` are its lives. With `persistence`, its memory outlives a stop."""
+
+    def __init__(self, folder: Path, persistence: bool = False) -> None:
+        self.trust = TrustFolder(folder / "trust")
+        self.folder = BrokerFolder(folder / "broker")
+        self.host = HOST
+        self.port, self.fleet_port = free_ports(2)
+        self.trust.make([HOST, "localhost"], now())
+        self.folder.write(
+            self.trust, host=HOST, port=self.port, fleet_host=HOST, fleet_port=self.fleet_port, user=_own_user()
+        )
+        text = self.folder.configuration.read_text()
+        if os.geteuid() == 0:
+            text = "user root\n" + text
+        if persistence:
+            text = text.replace("persistence false", f"persistence true\npersistence_location {folder}/")
+        self.folder.configuration.write_text(text)
+        self.log: list[str] = []
+        self._process: subprocess.Popen[str] | None = None
+        self._drain: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the broker; return when both listeners are open."""
+        assert MOSQUITTO is not None, SKIP_REASON
+        self._process = subprocess.Popen(
+            [MOSQUITTO, "-c", self.folder.configuration], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        running = threading.Event()
+        self._drain = threading.Thread(target=self._read, args=(self._process, running), daemon=True)
+        self._drain.start()
+        assert running.wait(UP_WITHIN_S), "".join(self.log)
+        assert self._process.poll() is None, "".join(self.log)
+
+    def _read(self, process: "subprocess.Popen[str]", running: threading.Event) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            self.log.append(line)
+            if "running" in line:
+                running.set()
+        running.set()
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self._end(kill=True)
+
+    def stop(self) -> None:
+        self._end(kill=False)
+
+    def _end(self, kill: bool) -> None:
+        if self._process is None:
+            return
+        if kill:
+            self._process.kill()
+        else:
+            self._process.terminate()
+        self._process.wait(UP_WITHIN_S)
+        assert self._drain is not None
+        self._drain.join(UP_WITHIN_S)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        self._process = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def enrol(self, cabinet: str, state: Path) -> Issued:
+        """Make key and certificate of `cabinet`, and store them in `state`, as after an enrolment over https."""
+        key, csr = enrolment.make_key_and_csr()
+        issued = self.trust.sign_csr(csr, cabinet, now())
+        enrolled = Enrolled(
+            cabinet=cabinet,
+            certificate_pem=issued.pem,
+            ca_pem=self.trust.ca_pem(),
+            host=self.host,
+            port=self.port,
+            keys=self.trust.public_keys(),
+            public_url="http://127.0.0.1",
+        )
+        enrolment.EnrolmentFiles(state).store(key, enrolled)
+        return issued
+
+    def fleet_tls(self) -> ssl.SSLContext:
+        """Return the TLS settings of the fleet's own processes, for `fleet_port`."""
+        return tls(self.trust.ca_certificate, self.trust.fleet_certificate, self.trust.fleet_key)
+
+
+def tls(ca: Path, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """Return TLS 1.3 settings of a client that trusts `ca`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(ca)
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def now() -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(SystemClock().wall().unix_ms / 1000, datetime.UTC)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that are free on loopback now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def running_broker(folder: Path, persistence: bool = False) -> Iterator[FleetBroker]:
+    """Run a broker for the block."""
+    broker = FleetBroker(folder, persistence)
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+def _own_user() -> str:
+    import pwd
+
+    return pwd.getpwuid(os.geteuid()).pw_name
