@@ -84,9 +84,21 @@ async def take_in(pool: Pool, batch: Sequence[Incoming]) -> list[Acknowledgement
         raise  # no database, or a deadlock: the caller tries all again
     except Exception:  # whatever the fault of a fact is, it must not stop the others
         log.exception("a batch of %d facts failed: each is applied by itself now", len(arrived))
-        async with pool.connection() as connection:
-            acknowledged = await take(connection, arrived, one_by_one=True)
+        acknowledged = {}
+        for message in batch:
+            acknowledged |= await _carefully(pool, _facts_of(message))
     return [Acknowledgement(*group, number) for group, number in acknowledged.items()]
+
+
+async def _carefully(pool: Pool, arrived: Sequence[Arrived]) -> dict[Group, int]:
+    try:
+        async with pool.connection() as connection:
+            return await take(connection, arrived, one_by_one=True)
+    except psycopg.OperationalError:
+        raise
+    except Exception:
+        log.exception("a message of %d facts cannot be stored at all; it is not acknowledged", len(arrived))
+        return {}
 
 
 def _facts_of(message: Incoming) -> list[Arrived]:

@@ -18,7 +18,6 @@ from cabinet.uplink.messages import (
     Answer,
     AskOrder,
     Desired,
-    Down,
     Look,
     StartOrder,
     StopOrder,
@@ -38,6 +37,7 @@ ASK_AGAIN_S = 10
 STOP_AGAIN_S = 15
 DESIRED_AGAIN_S = 300
 LOOK_S = 30
+LOOK_AGAIN_S = 20
 BATCH = 200  # orders in one transaction
 
 
@@ -151,12 +151,12 @@ async def end_overdue(connection: Connection, give_back_after_hours: int) -> lis
 
 
 async def to_look(connection: Connection) -> list[Look]:
-    """Return a message for each online cabinet that somebody views now."""
+    """Return a message for each online cabinet with a viewer, in time before the last one runs out."""
     cursor = await connection.execute(
-        "SELECT viewer.cabinet, greatest(1, least(60, ceil(extract(epoch FROM until - now()))))::int"
-        " FROM viewer JOIN cabinet ON cabinet.id = viewer.cabinet WHERE until > now() AND online"
+        "UPDATE viewer SET sent = now() FROM cabinet WHERE cabinet.id = viewer.cabinet AND online AND until > now()"
+        f" AND (sent IS NULL OR sent < now() - interval '{LOOK_AGAIN_S} s') RETURNING viewer.cabinet".encode()
     )
-    found = [Look(cabinet=cabinet, seconds=seconds) for cabinet, seconds in await cursor.fetchall()]
+    found = [Look(cabinet=cabinet, seconds=LOOK_S) for (cabinet,) in await cursor.fetchall()]
     await connection.execute("DELETE FROM viewer WHERE until < now()")
     return found
 

@@ -68,7 +68,7 @@ async def take_states(connection: Connection, arrived: Sequence[CabinetState]) -
         " RETURNING cabinet.id, telemetry_at = now()",
         _columns([_summary(each) for each in newest], 15),
     )
-    due = dict(await cursor.fetchall())
+    due: dict[str, bool] = dict(await cursor.fetchall())
     known = {each.cabinet: each.state for each in newest if each.cabinet in due}
     await _write_telemetry(connection, {cabinet: state for cabinet, state in known.items() if due[cabinet]})
     await _write_versions(connection, known)
