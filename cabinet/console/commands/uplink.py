@@ -46,7 +46,7 @@ def _connection(context: CommandContext, status: UplinkStatus | None) -> list[tu
     since = WallTime(wall.unix_ms - (context.now_ns - status.since_ns) * 1000 // NS, wall.trusted)
     rows = [("since", moment(context, since))]
     if status.cabinet:
-        rows.append(("cabinet", f"{status.cabinet}  {status.host}"))
+        rows.append(("name", f"{status.cabinet}  {status.host}"))
     if status.certificate_until_unix_ms is not None:
         until = number_format.local(WallTime(status.certificate_until_unix_ms, True), context.zone)
         rows.append(("certificate", until.date().isoformat()))
