@@ -24,7 +24,7 @@ from cabinet.link.service_protocol import (
     Handed,
     SessionLine,
     Sessions,
-    Uplink,
+    UplinkView,
     Usage,
     UsageLine,
 )
@@ -78,7 +78,7 @@ def records(now_ms: int) -> FakeServiceClient:
         DayEnergy("2026-05-28", dict.fromkeys(range(1, 11), 1_905_000)),
     ]
     audit = AuditLine(77, began, "tech", "service", "console", "console", "clear 5", "ok")
-    uplink = Uplink("5f0c9a1b2d3e4f60", 1841, 1840, 12, {"tariffs": 7}, {"public_url": "is set in cabinet.toml"})
+    uplink = UplinkView("5f0c9a1b2d3e4f60", 1841, 1840, 12, {"tariffs": 7}, {"public_url": "is set in cabinet.toml"})
     return FakeServiceClient(
         Sessions([running], [over]), Usage([line]), Energy(days), AuditAnswer([audit]), uplink, Handed()
     )

@@ -137,7 +137,7 @@ class AuditAnswer(msgspec.Struct, frozen=True, tag="audit"):
     lines: list[AuditLine]
 
 
-class Uplink(msgspec.Struct, frozen=True, tag="uplink"):
+class UplinkView(msgspec.Struct, frozen=True, tag="uplink"):
     """The outbox and what the fleet wants in force: versions by kind, and the reasons of those that were rejected.
 
     `unkept_s`: age of the oldest fact that the fleet has not acknowledged; 0 if there is none.
@@ -166,7 +166,7 @@ class QueryRefusal(msgspec.Struct, frozen=True, tag="unable"):
 
 
 Query = AskSessions | AskUsage | AskEnergy | AskAudit | StoreAudit | AskUplink | EnrolUplink
-Answer = Sessions | Usage | Energy | AuditAnswer | Stored | Uplink | Handed | QueryRefusal
+Answer = Sessions | Usage | Energy | AuditAnswer | Stored | UplinkView | Handed | QueryRefusal
 
 _encoder = msgspec.json.Encoder()
 _query_decoder: msgspec.json.Decoder[Query] = msgspec.json.Decoder(Query)

@@ -34,7 +34,7 @@ from cabinet.link.service_protocol import (
     QueryRefusal,
     Sessions,
     Stored,
-    Uplink,
+    UplinkView,
     Usage,
     UsageLine,
 )
@@ -146,14 +146,14 @@ class ConsoleServer:
             {"running": running, "over": [views.stored_view(row) for row in over]}, Sessions, from_attributes=True
         )
 
-    async def _uplink(self) -> Uplink:
+    async def _uplink(self) -> UplinkView:
         position, unacked, rows = await self._context.storage.read(
             lambda c: (outbox.position(c), outbox.oldest_unacknowledged_ms(c), fleet_orders.desired(c).values())
         )
         if position is None:
             raise Refused("uplink_off")
         unkept_ms = 0 if unacked is None else max(0, self._context.clock.wall().unix_ms - unacked)
-        return Uplink(
+        return UplinkView(
             position.epoch,
             position.facts,
             position.acked,

@@ -7,7 +7,7 @@ from cabinet.console.command import CommandContext, CommandResult, Output, comma
 from cabinet.console.commands.history import moment
 from cabinet.console.terminal.columns import fold, pad
 from cabinet.errors import Refused
-from cabinet.link.service_protocol import AskUplink, EnrolUplink, Handed, Uplink
+from cabinet.link.service_protocol import AskUplink, EnrolUplink, Handed, UplinkView
 from cabinet.link.uplink_protocol import UplinkStatus
 from cabinet.texts import number_format
 
@@ -29,9 +29,9 @@ def uplink(context: CommandContext) -> CommandResult:
     if state is None:
         return Output(words("uplink.off"), {"state": None})
     rows = [("state", words(f"uplink.{state}")), *_connection(context, status)]
-    outbox: Uplink | None = None
+    outbox: UplinkView | None = None
     try:
-        outbox = context.backends.records.ask(AskUplink(), Uplink)
+        outbox = context.backends.records.ask(AskUplink(), UplinkView)
         rows += _outbox(context, outbox)
     except Refused as refused:
         rows.append(("facts", words(f"refusal.{refused.code}").splitlines()[0]))
@@ -55,7 +55,7 @@ def _connection(context: CommandContext, status: UplinkStatus | None) -> list[tu
     return rows
 
 
-def _outbox(context: CommandContext, outbox: Uplink) -> list[tuple[str, str]]:
+def _outbox(context: CommandContext, outbox: UplinkView) -> list[tuple[str, str]]:
     waiting = outbox.facts - outbox.acked
     facts = context.words("uplink.waiting", facts=outbox.facts, acked=outbox.acked, waiting=waiting)
     if waiting:

@@ -7,14 +7,14 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.link import uplink_protocol
-from cabinet.link.service_protocol import EnrolUplink, Handed, Uplink
+from cabinet.link.service_protocol import EnrolUplink, Handed, UplinkView
 from cabinet.link.uplink_protocol import UplinkStatus
 from cabinet_testing.console_harness import ConsoleHarness
 from cabinet_testing.console_snapshots import CONFIG, FakeServiceClient, snapshot
 from cabinet_testing.fake_guard import FakeGuard
 
 REFUSED = UplinkStatus(2 * NS, 10.0, "refused", NS, "the certificate was revoked", "sg-1", "fleet.example")
-OUTBOX = Uplink("epoch", 12, 7, 90, {"tariffs": 3}, {"public_url": "is set in cabinet.toml"})
+OUTBOX = UplinkView("epoch", 12, 7, 90, {"tariffs": 3}, {"public_url": "is set in cabinet.toml"})
 CONFIGURED = msgspec.structs.replace(CONFIG, uplink=msgspec.structs.replace(CONFIG.uplink, enabled=True))
 
 
