@@ -71,7 +71,7 @@ class FleetHarness:
 
     async def order(self, service: Service, outlet: int = 3, **changes: Any) -> StartOrder:
         """Return an order as the fleet makes it from the cabinet's last state."""
-        state, tariff = await self.state(service), service.charges.price("C5T4", "").version
+        state, tariff = await self.state(service), (await service.charges.price("C5T4", "")).version
         return self.order_from(state, **{"outlet": outlet, "tariff_version": tariff, **changes})
 
     def order_from(self, state: State, **changes: Any) -> StartOrder:

@@ -4,8 +4,8 @@ Accounts by name: `wallet:<resident>` is free to spend, `hold:<session>` is set 
 `revenue:electricity` and `revenue:service` are earned, `written_off` comes from unclaimed wallets, `cash` is the
 outside world that top-ups come from and pay-outs go to. An order of the fleet pays like a resident: `order:<number>`
 gets its money from `cash` before the hold, and what the charge leaves goes back there with the settlement. All balances
-together are always 0. `cash` may be negative, and at the fleet `debt:<order>`: the cost of a charge whose money had gone
-back before its record arrived. No other account may.
+together are always 0. `cash` may be negative, and at the fleet `debt:<order>`: the cost of a charge whose money had
+gone back before its record arrived. No other account may.
 
 Pure: the storage is passed in (`Books`). Each transaction has a key, and posting it a second time moves nothing.
 """

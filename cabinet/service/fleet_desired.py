@@ -1,4 +1,4 @@
-"""What the fleet wants in force here, by version: tariffs, outlets out of service, blocked cards.
+"""Desired state of the cabinet as its fleet sends it, by version: tariffs, outlets out of service, blocked cards.
 
 A lower or equal version is ignored. A rejected one leaves everything as it is; the fleet sees the reason in the state
 and may send it again. Each change is a row of the audit log. What is set in `cabinet.toml` (the public address, the

@@ -25,7 +25,9 @@ def online(context: ServiceContext, position: OutboxPosition, usage_key: str) ->
         site_id=site.site_id,
         timezone=site.timezone,
         usage_key=usage_key,
-        outlets=[OutletPlace(outlet.number, outlet.code) for outlet in context.config.outlet],
+        outlets=[
+            OutletPlace(outlet.number, outlet.code, round(outlet.max_power_w)) for outlet in context.config.outlet
+        ],
     )
 
 

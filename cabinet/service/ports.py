@@ -87,6 +87,7 @@ class ResidentView(msgspec.Struct, frozen=True):
     held_fen: int
     group: str = ""  # selects the tariff
     guest: bool = False  # has no card; the property gave access for a limited time
+    phone: str = ""  # masked, of a resident who signs in by phone and has no card
 
 
 class ExpectedEnd(msgspec.Struct, frozen=True):
@@ -203,6 +204,7 @@ class PlaceView(msgspec.Struct, frozen=True):
     no_load_s: int  # a charge waits so long for its plug
     cabinet: CabinetView
     guard_reachable: bool
+    has_queue: bool = True  # a charge for which there is no power now can wait
 
 
 class DayFigures(msgspec.Struct, frozen=True):
@@ -271,10 +273,11 @@ class ChargesPort(Protocol):
     async def outlets(self) -> list[OutletView]:
         """Return the outlets that the front page lists."""
 
-    async def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
+    async def price(self, code: str, group: str, power_w: int | None = None) -> PriceView | None:
         """Return the prices for a charge that begins now at this outlet, for a resident of `group` ("" if not known).
 
-        The example is for a charger of `power_w`, if that is known. Refuses unknown_code.
+        The example is for a charger of `power_w`, if that is known. None if a fleet does not know the prices of the
+        cabinet; then no charge can start there by phone. Refuses unknown_code.
         """
 
     async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:

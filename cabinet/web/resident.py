@@ -31,7 +31,7 @@ MAX_SECRET = 64
 
 RECENT = 5  # charges searched for a running one, a tripped one and the usual power
 
-_OUTLET_PATH = re.compile(r"/s/([A-Za-z0-9]{1,12})")
+_OUTLET_PATH = re.compile(r"/s/([A-Za-z0-9-]{1,64})")
 _REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
@@ -126,7 +126,7 @@ async def leave(request: PageRequest, code: FromPath[str]) -> Response[Any]:
 
 @get("/sign-in")
 async def sign_in_page(request: PageRequest, to: FromQuery[str] = "/account") -> Response[Any]:
-    return _sign_in_page(request, auth.safe_return_path(to))
+    return sign_in_page_of(request, auth.safe_return_path(to))
 
 
 @post("/sign-in", status_code=303)
@@ -140,7 +140,7 @@ async def sign_in(request: PageRequest) -> Response[Any]:
             raise Refused("wrong_card_or_pin")
         token = await site.accounts.sign_in(card, pin, address_of(request), outlet_of_path(to))
     except Refused as refusal:
-        return _sign_in_page(request, to, refusal, card=card[:MAX_SECRET])
+        return sign_in_page_of(request, to, refusal, card=card[:MAX_SECRET])
     remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
     return Redirect(to, status_code=303, cookies=[remembered])
 
@@ -155,7 +155,7 @@ async def sign_in_guest(request: PageRequest) -> Response[Any]:
             raise Refused("wrong_code")
         token = await site.accounts.sign_in_guest(code, address_of(request))
     except Refused as refusal:
-        return _sign_in_page(request, to, refusal, guest=True)
+        return sign_in_page_of(request, to, refusal, guest=True)
     remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
     return Redirect(to, status_code=303, cookies=[remembered])
 
@@ -210,7 +210,7 @@ async def _outlet_values(request: PageRequest, code: str, visitor: ResidentView 
         "outlet": outlet,
         "startable": outlet.condition == "free" and outlet.refusal is None,
         "waiting": waiting,
-        "can_wait": outlet.condition == "free" and outlet.refusal == "feed_full",
+        "can_wait": place.has_queue and outlet.condition == "free" and outlet.refusal == "feed_full",
         "situation": ".".join(situation),
         "price": await site.charges.price(outlet.code, visitor.group if visitor else "", usual_w := _usual_w(recent)),
         "usual_w": usual_w,
@@ -268,7 +268,7 @@ async def _waiting(request: PageRequest, visitor: ResidentView | None) -> Waitin
     return None if visitor is None else await WebSite.of(request).charges.queue.view(visitor.resident_id)
 
 
-def _sign_in_page(
+def sign_in_page_of(
     request: PageRequest, to: str, refusal: Refused | None = None, card: str = "", guest: bool = False
 ) -> Response[Any]:
     """Return the sign-in page that leads on to `to`; if `guest`, the guest code's form is open."""

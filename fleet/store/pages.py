@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
+from cabinet.records import CurvePoint
 from fleet.store import rows
 from fleet.store.database import Connection
+from fleet.store.orders import OrderRow
 from fleet.store.usage import MirroredRecord
 
 
@@ -16,11 +18,6 @@ class OutletPrint(msgspec.Struct, frozen=True):
     cabinet: str
     number: int
     code: str
-
-
-class PowerPoint(msgspec.Struct, frozen=True):
-    at: datetime.datetime
-    power_mw: int | None
 
 
 async def company_of_resident(connection: Connection, resident_id: int) -> int | None:
@@ -62,7 +59,7 @@ async def attempt(
     key take turns: many at once gain nothing.
     """
     for key in sorted(keys):
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
+        await take_turns(connection, key)
     for key, most in keys.items():
         cursor = await connection.execute(
             "SELECT count(*), max(at) FROM sign_in_failure WHERE key = %s AND at > now() - %s::interval", (key, within)
@@ -87,3 +84,21 @@ async def now(connection: Connection) -> datetime.datetime:
     moment: Any = await rows.value(connection, "SELECT now()")
     assert isinstance(moment, datetime.datetime)
     return moment
+
+
+async def curve(connection: Connection, order: OrderRow) -> list[CurvePoint]:
+    """Return the power of an order's charge, from the states that were kept of its cabinet: one in five minutes."""
+    begin, end = order.answered or order.sent, order.ended
+    if begin is None:
+        return []
+    cursor = await connection.execute(
+        "SELECT extract(epoch FROM at - %(begin)s)::int, power_mw[%(outlet)s] FROM telemetry"
+        " WHERE cabinet = %(cabinet)s AND at >= %(begin)s AND at <= coalesce(%(end)s, now()) ORDER BY at",
+        {"begin": begin, "end": end, "outlet": order.outlet, "cabinet": order.cabinet},
+    )
+    return [CurvePoint(at_s, power_mw // 1000) for at_s, power_mw in await cursor.fetchall() if power_mw is not None]
+
+
+async def take_turns(connection: Connection, subject: str) -> None:
+    """Wait for other transactions of the same subject; it is free again at the end of this one."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (subject,))

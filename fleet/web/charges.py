@@ -8,10 +8,12 @@ import contextlib
 import datetime
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 
 import msgspec
 
 from cabinet.errors import Refused
+from cabinet.model import REFUSALS
 from cabinet.records import CurvePoint
 from cabinet.service.charges import pricing
 from cabinet.service.ports import (
@@ -46,6 +48,9 @@ LOOK_AGAIN_S = 15
 STOP_WITHIN_S = 5.0
 NEAR_SHOWN = 6
 NEAR_PER_CABINET = 2
+
+TELLS_OF_MONEY = frozenset({"cabinet_offline", "no_answer", "no_record"})
+"""Refusals whose own text says what happens to the money."""
 
 FLEET_MOVES = (*WALLET_MOVES, "debt_paid")
 
@@ -165,12 +170,11 @@ class FleetCharges:
             outlet, _row = await self._found(connection, code)
         with self._notices.subscribed(outlet.cabinet) as changed:
             async with self._pool.connection() as connection:
-                order = await orders.place(
-                    connection, self._rules, company_id, resident_id, code, choice, request_key
-                )
+                order = await orders.place(connection, self._rules, company_id, resident_id, code, choice, request_key)
             order = await self._later(order, changed, ANSWER_WITHIN_S, lambda each: each.state not in views.ON_ITS_WAY)
         if order.state in views.NOT_STARTED:
-            raise Refused(order.refusal or "no_answer", money_back=True)
+            code = order.refusal if order.refusal in REFUSALS else "no_answer"
+            raise Refused(code, money_back=code not in TELLS_OF_MONEY)
         return await self.session(resident_id, order.number)
 
     async def stop(self, resident_id: int, session_id: str) -> SessionView:
@@ -217,7 +221,7 @@ class FleetCharges:
         assert isinstance(of, FleetOutletView | FleetSessionView)  # all views of a fleet are its own
         clock = asyncio.get_running_loop().time
         looked_at = clock() - LOOK_AGAIN_S
-        async with contextlib.aclosing(self._notices.watch(of.cabinet, LOOK_AGAIN_S)) as notices:
+        async with aclosing(self._notices.watch(of.cabinet, LOOK_AGAIN_S)) as notices:
             async for _ in notices:
                 if clock() - looked_at >= LOOK_AGAIN_S:
                     looked_at = clock()

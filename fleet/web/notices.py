@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 import psycopg
 
@@ -39,7 +39,7 @@ class CabinetNotices:
             if not watchers and self._watchers.get(cabinet) is watchers:
                 del self._watchers[cabinet]
 
-    async def watch(self, cabinet: str, at_least_every_s: float) -> AsyncIterator[None]:
+    async def watch(self, cabinet: str, at_least_every_s: float) -> AsyncGenerator[None, None]:
         """Yield at once, then after each notice, at least every `at_least_every_s`; end with `close`."""
         with self.subscribed(cabinet) as changed:
             while not self._closed:

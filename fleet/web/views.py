@@ -8,6 +8,7 @@ import datetime
 from typing import get_args
 
 from cabinet.clock import WallTime
+from cabinet.model import REFUSALS
 from cabinet.service.ports import CabinetView, OutletView, PlaceView, SessionState, SessionView
 from cabinet.uplink.messages import OutletState
 from fleet.order_table import OrderState
@@ -54,8 +55,8 @@ class FleetOutletView(OutletView, frozen=True, kw_only=True):
 class FleetSessionView(SessionView, frozen=True, kw_only=True):
     """An order as its resident sees it; `session_id` is the order's number.
 
-    `on_its_way`: the cabinet has not answered yet, `asking` if that takes unusually long; `not_started`: the code of the
-    reason why it never was a charge, and the hold is back.
+    `on_its_way`: the cabinet has not answered yet, `asking` if that takes unusually long; `not_started`: the code of
+    the reason why it never was a charge, and the hold is back.
     """
 
     cabinet: str
@@ -113,6 +114,8 @@ def outlet_of(
         refusal = refusal or "no_price"
     elif condition == "unreachable":
         refusal = refusal or "guard_unreachable"
+    if refusal is not None and refusal not in REFUSALS:
+        refusal = "not_ready"  # a code of a newer cabinet
     shown = seen if place.online else None
     return FleetOutletView(
         number=outlet.number,
@@ -167,7 +170,7 @@ def session_of(order: OrderRow, row: CabinetRow | None, record: MirroredRecord |
         company_id=order.company_id,
         on_its_way=order.state in ON_ITS_WAY,
         asking=order.asked is not None,
-        not_started=(order.refusal or "no_answer") if order.state in NOT_STARTED else None,
+        not_started=_reason(order) if order.state in NOT_STARTED else None,
     )
 
 
@@ -176,7 +179,9 @@ def _state(order: OrderRow, row: CabinetRow | None, seen: OutletState | None) ->
         return "authorised"
     if seen is not None and seen.phase in _SESSION_STATES:
         return "finished" if seen.phase == "settled" else seen.phase  # type: ignore[return-value]  # just checked
-    newer = row is not None and row.state_at is not None and order.answered is not None and row.state_at > order.answered
+    newer = (
+        row is not None and row.state_at is not None and order.answered is not None and row.state_at > order.answered
+    )
     if order.state == OrderState.CHARGING and newer:
         return "finished"  # the cabinet's outlet is free of it: its record is on the way
     return "charging" if order.state == OrderState.CHARGING else "authorised"
@@ -217,3 +222,8 @@ def _receipt(order: OrderRow, mirrored: MirroredRecord) -> FleetSessionView:
         cabinet=order.cabinet,
         company_id=order.company_id,
     )
+
+
+def _reason(order: OrderRow) -> str:
+    """Return the code of the reason why an order never was a charge; one of a newer cabinet reads as no answer."""
+    return order.refusal if order.refusal in REFUSALS else "no_answer"

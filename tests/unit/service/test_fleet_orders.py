@@ -173,7 +173,8 @@ async def test_a_refused_order_does_nothing_and_is_refused_again(
         prepare(harness, service)
         answers = [await fleet.send(service, order) for _ in range(2)]
         service.context.storage.full = False
-        asked = await fleet.send(service, fleet.ask(msgspec.structs.replace(order, epoch=answers[0].epoch)))
+        epoch = (await fleet.state(service)).epoch
+        asked = await fleet.send(service, fleet.ask(msgspec.structs.replace(order, epoch=epoch)))
     assert [(answer.outcome, answer.code) for answer in [*answers, asked] if answer] == [("refused", code)] * 3
     assert closings(harness) == 0
     assert harness.balance_fen("cash") == -3 * 2000

@@ -23,7 +23,7 @@ from cabinet.model import EndReason, Fault
 from cabinet.records import SignedClosing
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
-from cabinet.store import backup, month_closing, outbox
+from cabinet.store import backup, month_closing, outbox, residents
 from cabinet.uplink import messages
 from cabinet.uplink.messages import AlarmChanged, MonthClosed, SessionSettled, SessionStarted, Trip
 from cabinet_testing.fleet_harness import FleetHarness
@@ -111,9 +111,7 @@ async def test_a_trip_and_its_alarm_are_facts_and_so_is_the_end(harness: Service
         await harness.settle(service)
         facts = await fleet.facts(service)
     trips = [fact for fact in facts if isinstance(fact, Trip)]
-    assert [(trip.outlet, trip.fault, trip.session_id) for trip in trips] == [
-        (3, Fault.SHORT_CIRCUIT, view.session_id)
-    ]
+    assert [(trip.outlet, trip.fault, trip.session_id) for trip in trips] == [(3, Fault.SHORT_CIRCUIT, view.session_id)]
     alarms = [(fact.outlet, fact.fault, fact.raised) for fact in facts if isinstance(fact, AlarmChanged)]
     assert alarms == [(3, Fault.SHORT_CIRCUIT, True), (3, Fault.SHORT_CIRCUIT, False)]
     assert rows(harness, "reported_alarm") == 0
@@ -193,7 +191,7 @@ async def test_a_fleet_that_was_given_up_gets_the_whole_log_when_it_comes_back(h
 async def test_the_fleets_row_is_no_resident(harness: ServiceHarness) -> None:
     FleetHarness(harness)
     async with harness.running() as service:
-        found = await service.context.storage.read(lambda c: admin.residents.all_residents(c))
+        found = await service.context.storage.read(residents.all_residents)
         assert len(found) == 3
     assert rows(harness, "resident") == 4
 
