@@ -15,7 +15,7 @@ from cabinet.clock import SystemClock
 from cabinet.uplink import enrolment
 from cabinet.uplink.messages import Enrolled
 from fleet.broker import BrokerFolder
-from fleet.trust import Issued, TrustFolder
+from fleet.trust import Issued, Revoked, TrustFolder
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 SKIP_REASON = "" if MOSQUITTO and shutil.which("openssl") else "mosquitto and openssl are not installed here"
@@ -42,6 +42,7 @@ class FleetBroker:
             text = text.replace("persistence false", f"persistence true\npersistence_location {folder}/")
         self.folder.configuration.write_text(text)
         self.log: list[str] = []
+        self._logged = threading.Condition()
         self._process: subprocess.Popen[str] | None = None
         self._drain: threading.Thread | None = None
 
@@ -51,19 +52,28 @@ class FleetBroker:
         self._process = subprocess.Popen(
             [MOSQUITTO, "-c", self.folder.configuration], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
-        running = threading.Event()
-        self._drain = threading.Thread(target=self._read, args=(self._process, running), daemon=True)
+        already = len(self.log)
+        self._drain = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._drain.start()
-        assert running.wait(UP_WITHIN_S), "".join(self.log)
-        assert self._process.poll() is None, "".join(self.log)
+        self._until_logged("running", already)
 
-    def _read(self, process: "subprocess.Popen[str]", running: threading.Event) -> None:
+    def _read(self, process: "subprocess.Popen[str]") -> None:
         assert process.stderr is not None
         for line in process.stderr:
-            self.log.append(line)
-            if "running" in line:
-                running.set()
-        running.set()
+            with self._logged:
+                self.log.append(line)
+                self._logged.notify_all()
+
+    def _until_logged(self, words: str, after: int) -> None:
+        with self._logged:
+            assert self._logged.wait_for(lambda: any(words in line for line in self.log[after:]), UP_WITHIN_S), self.log
+
+    def revoke(self, *serials: str) -> None:
+        """Revoke certificates, as `fleet cabinet revoke` does; return when the broker has read the list."""
+        already = len(self.log)
+        self.trust.write_crl([Revoked(serial, now()) for serial in serials], now())
+        assert self.folder.update_crl(self.trust), "the broker of this machine reads it"
+        self._until_logged("Reloading config", already)
 
     def kill(self) -> None:
         """End it as a power cut does."""

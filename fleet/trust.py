@@ -131,7 +131,7 @@ class TrustFolder:
         write_file(self.fleet_key, _key_pem(key), _PRIVATE)
         write_file(self.fleet_certificate, _pem(certificate), _PUBLIC)
 
-    def sign_csr(self, csr_pem: str, cabinet: str, now: datetime.datetime) -> Issued:
+    def sign_csr(self, csr_pem: str, cabinet: str, now: datetime.datetime, days: int = CABINET_DAYS) -> Issued:
         """Sign a cabinet's request: client certificate for `cabinet`, whatever name the request has itself.
 
         Raises TrustError for a bad request: only a key of EC P-256 that signed it is accepted.
@@ -147,7 +147,7 @@ class TrustFolder:
         if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1) or not valid:
             raise TrustError("a certificate request needs a signature by its own key of EC P-256")
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cabinet)])
-        certificate = self._signed(name, public, now, CABINET_DAYS, ExtendedKeyUsageOID.CLIENT_AUTH)
+        certificate = self._signed(name, public, now, days, ExtendedKeyUsageOID.CLIENT_AUTH)
         return Issued(
             _pem(certificate).decode(),
             f"{certificate.serial_number:x}",

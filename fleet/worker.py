@@ -18,6 +18,7 @@ import psycopg
 from nacl.signing import SigningKey
 from psycopg_pool import PoolTimeout
 
+from cabinet.errors import StoreError
 from cabinet.uplink import messages, orders
 from cabinet.uplink.messages import Ack, Answer, Certificate, Down, MessageError
 from fleet import housekeeping, ingest, sending, states
@@ -43,6 +44,10 @@ DOWN_EXPIRES_S = 600  # of messages that are no orders; an order expires with it
 
 T = TypeVar("T")
 Renewal = Callable[[Connection, str, str], Awaitable[Certificate]]  # cabinet, CSR (PEM)
+
+
+class LockLost(StoreError):
+    """The connection that holds the worker's lock broke; another worker may have it now."""
 
 
 class Inbox(asyncio.Queue[T]):
@@ -82,6 +87,15 @@ class Worker:
 
     async def run(self) -> None:
         """Wait for the lock, then work until cancelled. Raises StoreError if the database is gone."""
+        try:
+            await self._run()
+        except BaseExceptionGroup as group:
+            stores, others = group.split(StoreError)
+            if stores is None or others is not None:
+                raise
+            raise StoreError("; ".join(str(error) for error in stores.exceptions)) from group
+
+    async def _run(self) -> None:
         url = self._config.database.url
         async with await database.connect(url, autocommit=True) as lock:
             await _hold_lock(lock)
@@ -169,7 +183,7 @@ class Worker:
                     self._sweep.set()
                 await lock.execute("SELECT 1")
         except psycopg.OperationalError as error:
-            raise database.SchemaError(f"the worker's lock is lost: {error}") from error
+            raise LockLost(f"the worker's lock is lost: {' '.join(str(error).split())}") from error
 
     async def _send(self, pool: Pool) -> None:
         while True:

@@ -4,25 +4,22 @@ A connection is never used again: after any failure a new one is made, and every
 the outbox. So nothing depends on the library's own queue, whose exceptions do not mean that a message was not sent.
 """
 
-import asyncio
-import contextlib
 import logging
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiomqtt
 import msgspec
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from cabinet.errors import CabinetError
 from cabinet.uplink import messages
 from cabinet.uplink.messages import Online
+from cabinet.uplink.mqtt_client import MqttClient
 
 KEEP_ALIVE_S = 60  # NAT of mobile networks forgets idle connections after about 90 s
 CONNECT_WITHIN_S = 30  # TCP, and again TLS; a link with 2 s of delay needs 12 s for both
@@ -41,6 +38,7 @@ _ALERTS = {
     "CERTIFICATE_REVOKED": "certificate_revoked",
     "CERTIFICATE_EXPIRED": "certificate_expired",
     "UNKNOWN_CA": "certificate_refused",
+    "DECRYPT_ERROR": "certificate_refused",  # another authority of the same name
     "BAD_CERTIFICATE": "certificate_refused",
     "CERTIFICATE_UNKNOWN": "certificate_refused",
     "CERTIFICATE_REQUIRED": "certificate_refused",
@@ -103,33 +101,6 @@ def _no_passphrase() -> str:
     raise LinkFailed("enrolment_damaged", "the key has a passphrase")
 
 
-class _Client(aiomqtt.Client):
-    """aiomqtt's client, which also ends the wait for the broker's first answer when the connection is lost."""
-
-    def _on_disconnect(
-        self, client: Any, userdata: Any, flags: Any, reason_code: ReasonCode, properties: Properties | None = None
-    ) -> None:
-        if not self._connected.done():  # TLS 1.3: the broker refuses a certificate after the handshake
-            error = aiomqtt.MqttError(f"lost before the broker's first answer ({reason_code})")
-            self._loop.call_soon_threadsafe(self._fail_connecting, error)
-            return
-        super()._on_disconnect(client, userdata, flags, reason_code, properties)
-
-    def _fail_connecting(self, error: aiomqtt.MqttError) -> None:
-        if not self._connected.done():
-            self._connected.set_exception(error)
-
-    def drop(self) -> None:
-        """Close the socket without a farewell: the broker publishes the will unless a new connection is in time."""
-        if self._misc_task is not None:
-            self._misc_task.cancel()
-        with contextlib.suppress(OSError, ValueError):
-            self._client._sock_close()
-        for pending in (self._connected, self._disconnected):
-            if pending.done() and not pending.cancelled():
-                pending.exception()  # retrieved: it is no unhandled error
-
-
 class _LastError(logging.Handler):
     """Keeps the library's last error: of a refusal by TLS there is no other trace."""
 
@@ -144,7 +115,7 @@ class _LastError(logging.Handler):
 class FleetConnection:
     """An open connection. `received` yields until it fails; `publish` returns when the broker has the message."""
 
-    def __init__(self, broker: Broker, client: _Client, last_error: _LastError) -> None:
+    def __init__(self, broker: Broker, client: MqttClient, last_error: _LastError) -> None:
         self._broker = broker
         self._client = client
         self._last_error = last_error
@@ -159,7 +130,7 @@ class FleetConnection:
         last_error = _LastError()
         logger = logging.Logger("mqtt", logging.ERROR)
         logger.addHandler(last_error)
-        client = _Client(
+        client = MqttClient(
             broker.host,
             broker.port,
             identifier=broker.cabinet,
@@ -174,23 +145,19 @@ class FleetConnection:
             max_inflight_messages=MAX_IN_FLIGHT,
             logger=logger,
         )
-        client._client.connect_timeout = CONNECT_WITHIN_S
+        client.connect_within(CONNECT_WITHIN_S)
         client.pending_calls_threshold = MAX_IN_FLIGHT
         connection = cls(broker, client, last_error)
-        connecting = asyncio.ensure_future(client.__aenter__())
         try:
-            await asyncio.shield(connecting)
+            await client.open()
             if not trusted_time:
                 connection._check_certificate_end(not_before_unix_s)
             options = SubscribeOptions(qos=1, retainAsPublished=True)
             await client.subscribe(messages.down(broker.cabinet, "#"), options=options)
-        except asyncio.CancelledError:
-            connecting.add_done_callback(lambda _: client.drop())  # its thread may connect yet
-            raise
         except aiomqtt.MqttError as error:
             client.drop()
             raise connection._failure(error) from error
-        except LinkFailed:
+        except BaseException:
             client.drop()
             raise
         return connection
@@ -206,7 +173,7 @@ class FleetConnection:
         """Yield what arrives. Raises LinkFailed when the connection is lost."""
         below = messages.down(self._broker.cabinet, "")
         try:
-            async for message in self._client.messages:
+            async for message in self._client.incoming():
                 payload = message.payload if isinstance(message.payload, bytes) else b""
                 yield Received(message.topic.value.removeprefix(below), payload, message.retain)
         except aiomqtt.MqttError as error:
@@ -217,9 +184,7 @@ class FleetConnection:
         self._client.drop()
 
     def _check_certificate_end(self, not_before_unix_s: float) -> None:
-        sock = self._client._client.socket()
-        certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
-        end = (certificate or {}).get("notAfter")
+        end = self._client.peer_certificate().get("notAfter")
         if not isinstance(end, str) or ssl.cert_time_to_seconds(end) < not_before_unix_s:
             raise LinkFailed("broker_untrusted", f"its certificate ended {end}")
 

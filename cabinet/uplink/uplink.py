@@ -240,10 +240,18 @@ class Uplink:
                     self._online = online
 
     async def _receive(self, connection: FleetConnection, place: Place) -> None:
-        async with asyncio.TaskGroup() as group:
+        taken: set[asyncio.Task[None]] = set()
+        try:
             async for received in connection.received():
                 await self._places.acquire()
-                group.create_task(self._take(connection, place, received))
+                task = asyncio.create_task(self._take(connection, place, received))
+                taken.add(task)
+                task.add_done_callback(taken.discard)
+                task.add_done_callback(lambda _: self._places.release())
+        finally:
+            # An order that is at the service already is carried out; its answer is asked for on the next connection.
+            for task in taken:
+                task.cancel()
 
     async def _take(self, connection: FleetConnection, place: Place, received: Received) -> None:
         """Take one message from below `down/`; nothing in it may end the connection."""
@@ -254,8 +262,6 @@ class Uplink:
                 await self._hand_over(connection, received)
         except (LinkFailed, LinkError) as error:
             log.warning("a message of %s was not answered: %s", received.name, error)  # the fleet asks
-        finally:
-            self._places.release()
 
     async def _hand_over(self, connection: FleetConnection, received: Received) -> None:
         if received.retained:

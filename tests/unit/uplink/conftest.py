@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cabinet.clock import SystemClock
+from cabinet.clock import Clock, SystemClock
 from cabinet.link.uplink_protocol import UplinkStatus, read_status, status_file
 from cabinet.uplink.back_off import BackOff
 from cabinet.uplink.uplink import Uplink, UplinkSettings
@@ -34,9 +34,9 @@ class UplinkHarness:
         self.settings = UplinkSettings(self.state, self.run, "SITE")
 
     @contextlib.asynccontextmanager
-    async def running(self, **options: object) -> AsyncIterator[Uplink]:
-        options.setdefault("back_off", BackOff(lambda: 0.0))
-        uplink = Uplink(self.settings, self.service, SystemClock(), **options)
+    async def running(self, clock: Clock | None = None) -> AsyncIterator[Uplink]:
+        back_off = BackOff(lambda: 0.0)
+        uplink = Uplink(self.settings, self.service, clock or SystemClock(), back_off=back_off)
         task = asyncio.create_task(uplink.run())
         try:
             yield uplink
