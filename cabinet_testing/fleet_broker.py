@@ -26,7 +26,9 @@ HOST = "127.0.0.1"
 class FleetBroker:
     """Broker in `folder`; `start`, `kill` and `stop` are its lives. With `persistence`, its memory outlives a stop."""
 
-    def __init__(self, folder: Path, persistence: bool = False, ports: tuple[int, int] | None = None, names: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, persistence: bool = False, ports: tuple[int, int] | None = None, names: tuple[str, ...] = ()
+    ) -> None:
         self.trust = TrustFolder(folder / "trust")
         self.folder = BrokerFolder(folder / "broker")
         self.host = HOST

@@ -375,7 +375,7 @@ async def test_an_order_that_waited_too_long_for_the_disk_is_not_started(
             harness.clock.advance_ns(waited_s * NS)
             return authorise(*arguments)
 
-        service.fleet_orders._authorise = slowly  # type: ignore[method-assign]
+        service.fleet_orders._authorise = slowly  # type: ignore[method-assign, assignment]
         answer = await fleet.send(service, order)
         facts = await fleet.facts(service)
     assert answer is not None
