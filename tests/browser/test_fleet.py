@@ -20,21 +20,22 @@ pytestmark = pytest.mark.whole_cabinet
 
 
 @pytest.fixture(scope="module")
-def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetSite]:
+def site(browser: Browser) -> Iterator[FleetSite]:
     if reason := fleet_site.missing() or CabinetNetwork.missing():
         pytest.skip(reason)
     network = CabinetNetwork()
-    site = FleetSite(tmp_path_factory.mktemp("fleet"), safe=False, host=CabinetNetwork.HOST)
-    network.make()
-    try:
-        network.let_out(*site.cabinet_ports)
-        site.start()
-        site.add_company(TARIFF)
-        site.add_cabinet(1, network)
-        yield site
-    finally:
-        site.stop()
-        network.remove()
+    with fleet_site.temporary_folder() as folder:
+        site = FleetSite(folder, safe=False, host=CabinetNetwork.HOST)
+        network.make()
+        try:
+            network.let_out(*site.cabinet_ports)
+            site.start()
+            site.add_company(TARIFF)
+            site.add_cabinet(1, network)
+            yield site
+        finally:
+            site.stop()
+            network.remove()
 
 
 def fetch(site: FleetSite, query: str) -> list[tuple[object, ...]]:
