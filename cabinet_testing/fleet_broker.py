@@ -26,12 +26,12 @@ HOST = "127.0.0.1"
 class FleetBroker:
     """Broker in `folder`; `start`, `kill` and `stop` are its lives. With `persistence`, its memory outlives a stop."""
 
-    def __init__(self, folder: Path, persistence: bool = False) -> None:
+    def __init__(self, folder: Path, persistence: bool = False, ports: tuple[int, int] | None = None, names: tuple[str, ...] = ()) -> None:
         self.trust = TrustFolder(folder / "trust")
         self.folder = BrokerFolder(folder / "broker")
         self.host = HOST
-        self.port, self.fleet_port = free_ports(2)
-        self.trust.make([HOST, "localhost"], now())
+        self.port, self.fleet_port = ports or free_ports(2)
+        self.trust.make([HOST, "localhost", *names], now())
         self.folder.write(
             self.trust, host=HOST, port=self.port, fleet_host=HOST, fleet_port=self.fleet_port, user=_own_user()
         )

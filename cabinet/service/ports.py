@@ -343,8 +343,8 @@ class ResidentAccountsPort(Protocol):
         """Return the resident who is signed in with `token`. Refuses signed_out, also if unknown at `at`."""
 
 
-class AccountsPort(ResidentAccountsPort, Protocol):
-    """Sign-in of residents, guests, staff and programs."""
+class StaffAccountsPort(ResidentAccountsPort, Protocol):
+    """Sign-in of residents and of the property's staff."""
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
         """Return a token, or the key for `sign_in_staff_code` if the login has a second factor.
@@ -357,6 +357,10 @@ class AccountsPort(ResidentAccountsPort, Protocol):
 
         Refuses expired, wrong_second_factor. A wrong code counts like a wrong password.
         """
+
+
+class AccountsPort(StaffAccountsPort, Protocol):
+    """Sign-in of residents, staff and programs."""
 
     async def check_scope(self, bearer: str, scope: str) -> None:
         """Check an API token. Refuses wrong_token; scope_missing if the token is valid but lacks the scope."""

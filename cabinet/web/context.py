@@ -3,7 +3,7 @@
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, NamedTuple, Self, cast
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -11,8 +11,15 @@ from litestar.datastructures import State
 from litestar.params import PathParameter
 
 from cabinet.config.keys import Config
-from cabinet.service.ports import AccountsPort, ChargesPort, OverviewPort, ResidentAccountsPort
-from cabinet.service.property_ports import PropertyPort
+from cabinet.records import Task
+from cabinet.service.ports import (
+    AccountsPort,
+    ChargesPort,
+    OverviewPort,
+    ResidentAccountsPort,
+    StaffAccountsPort,
+)
+from cabinet.service.property_ports import PropertyPort, SharedPropertyPort
 from cabinet.texts import LANGUAGES
 from cabinet.web.address import source_of
 from cabinet.web.sim_port import SimulatorPort
@@ -61,8 +68,26 @@ class WebSite:
         return self.public_url.startswith("https://")
 
 
+class NavigationEntry(NamedTuple):
+    """Entry of the navigation of the property's pages; its title is the text `nav.<name>`."""
+
+    name: str
+    path: str
+    task: Task
+
+
 @dataclass(frozen=True, kw_only=True)
-class CabinetSite(WebSite):
+class PropertySite(WebSite):
+    """Ports of the property's pages that a cabinet and a fleet share: sign-in, residents, staff and audit log."""
+
+    accounts: StaffAccountsPort
+    property_: SharedPropertyPort
+    sections: tuple[NavigationEntry, ...]
+    actions: tuple[str, ...]  # of the audit log
+
+
+@dataclass(frozen=True, kw_only=True)
+class CabinetSite(PropertySite):
     """The service's ports and the configuration, for the pages and programs of one cabinet's property."""
 
     accounts: AccountsPort

@@ -30,6 +30,7 @@ STATUS_OF_REFUSAL = {
     "voltage_out_of_band": 503, "feed_full": 503, "not_ready": 503, "contactor_open": 503, "state_unwritable": 503,
     "cabinet_fault": 503, "cabinet_hot": 503, "out_of_service": 409, "work_under_way": 409, "resident_charging": 409,
     "not_fitted": 409, "bad_gain": 409, "no_contactor": 409, "no_alert_line": 409,
+    "order_expired": 503, "order_changed": 409, "tariff_changed": 409, "wrong_epoch": 409, "uplink_off": 503,
     "cabinet_offline": 503, "no_answer": 503, "no_record": 503, "no_price": 503, "sms_failed": 503,
     "unknown_company": 404, "unknown_site": 404, "unknown_cabinet": 404,
     "guard_unreachable": 503, "simulator_gone": 503, "storage_full": 503, "storage_damaged": 503,

@@ -25,12 +25,14 @@ from litestar.types import (
 from cabinet import __version__
 from cabinet.clock import SystemClock
 from cabinet.config.keys import Config
+from cabinet.records import ACTIONS
 from cabinet.service.property_ports import ServicePorts
 from cabinet.web import account, api, charging, errors, front, property, reader, resident, sim
 from cabinet.web.assets import Assets
 from cabinet.web.context import CabinetSite, PageRequest, WebSite
 from cabinet.web.live import Streams
 from cabinet.web.pages import Pages
+from cabinet.web.property.access import SECTIONS
 from cabinet.web.sim_port import SimulatorPort
 from cabinet.web.source_log import SourceLog
 
@@ -90,7 +92,7 @@ def create_app(service: ServicePorts, config: Config, simulator: SimulatorPort |
     ]
     return assemble(
         site,
-        Pages(site.zone, Assets(), config=config),
+        Pages(site.zone, Assets(), config=config, second_factor=True),
         Streams(most_of_address=config.service.connections_per_address // 2),
         handlers,
         _openapi(config),
@@ -107,6 +109,8 @@ def site_of(service: ServicePorts, config: Config, simulator: SimulatorPort | No
         public_url=config.site.public_url,
         timezone=config.site.timezone,
         log=SourceLog(SystemClock()),
+        sections=SECTIONS,
+        actions=ACTIONS,
         simulator=simulator,
     )
 

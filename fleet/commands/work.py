@@ -63,6 +63,7 @@ async def _work(config: FleetConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
+    Notifier().ready("works, or waits for database and broker or for the worker that does")
     try:
         await task
     except asyncio.CancelledError:

@@ -1,6 +1,7 @@
 """Orders of a fleet: once or never, fresh or refused, paid by the order itself."""
 
 import asyncio
+import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ import pytest
 from nacl.signing import SigningKey
 
 from cabinet.clock import NS
+from cabinet.errors import CabinetError
 from cabinet.link import uplink_protocol
 from cabinet.link.guard_protocol import Energise
 from cabinet.model import EndReason, Fault
+from cabinet.reports import ledger_csv
+from cabinet.service.accounts import admin, wallets
 from cabinet.service.app import Service
+from cabinet.store import backup, ledger_books, sessions
 from cabinet.uplink import orders
 from cabinet.uplink.messages import Answer, OrderRefused, SessionSettled, SessionStarted
 from cabinet_testing.fleet_harness import FleetHarness
@@ -308,3 +313,28 @@ async def test_only_the_fleets_keys_move_anything(harness: ServiceHarness, fleet
     with harness.database() as connection:
         reported = connection.execute("SELECT subject, staff FROM audit_entry ORDER BY number").fetchall()
     assert [tuple(row) for row in reported] == [("untrusted", "fleet"), ("retained", "fleet")]
+
+
+async def test_money_of_an_order_is_given_back_by_the_fleet_and_named_in_the_ledger(
+    harness: ServiceHarness, fleet: FleetHarness
+) -> None:
+    async with harness.running() as service:
+        order, _ = await accepted(fleet, service)
+        await harness.charge(service, 3, 3600)
+        harness.guard.end(3, EndReason.FULL)
+        await harness.settle(service)
+    (record,) = harness.records()
+    with harness.administering() as database:
+        with pytest.raises(CabinetError, match=f"{order.order} of the fleet"):
+            wallets.give_back(database, harness.clock, record.order_number, 1, "k", "why")
+        with database.reading() as connection:
+            entries = list(ledger_books.entries(connection))
+            orders_of = {entry.kind: sessions.order_of_key(connection, entry.key) for entry in entries}
+            lines = ledger_csv.csv_lines(
+                (ledger_csv.Row(entry, "", "") for entry in entries), "en", zoneinfo.ZoneInfo("Asia/Shanghai")
+            )
+            text = "".join(lines)
+    assert orders_of["order_in"] == orders_of["order_out"] == orders_of["hold"] == record.order_number
+    assert "order of the fleet, paid in" in text
+    assert "orders of the fleet" in text
+    assert backup.problems(admin.database_path(harness.config)) == []
