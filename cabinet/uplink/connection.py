@@ -44,7 +44,7 @@ _ALERTS = {
     "CERTIFICATE_REQUIRED": "certificate_refused",
     "CERTIFICATE_VERIFY_FAILED": "broker_untrusted",
 }
-_PERMANENT = frozenset(_ALERTS.values()) | {"not_authorized", "taken_over"}
+_PERMANENT = frozenset(_ALERTS.values()) | {"not_authorized", "taken_over", "closed_again"}
 
 
 class LinkFailed(CabinetError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -26,10 +27,18 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetBroker]:
 class UplinkHarness:
     """The uplink of one enrolled cabinet in `folder`."""
 
-    def __init__(self, folder: Path, cabinet: str, broker: FleetBroker | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cabinet: str,
+        broker: FleetBroker | None,
+        *,
+        port: int | None = None,
+        made: datetime.datetime | None = None,
+    ) -> None:
         self.cabinet = cabinet
         self.state, self.run = folder / "state", folder / "run"
-        self.serial = "" if broker is None else broker.enrol(cabinet, self.state).serial
+        self.serial = "" if broker is None else broker.enrol(cabinet, self.state, port=port, made=made).serial
         self.service = FakeUplinkService(self.state / "uplink" / "fleet-keys.json", cabinet)
         self.settings = UplinkSettings(self.state, self.run, "SITE")
 
