@@ -27,7 +27,7 @@ ADVICE = {
     "certificate_expired": f"this cabinet was off for too long: {NEW_CODE}",
     "certificate_refused": f"the fleet does not know this cabinet's certificate: {NEW_CODE}",
     "certificate_revoked": f"the fleet has revoked this cabinet; if it is to be used again: {NEW_CODE}",
-    "closed_again": "the broker closes each connection soon: is a copy of this card in another cabinet? Enrol one again",
+    "closed_again": "each connection is closed soon: is a copy of this card in another cabinet? Enrol one again",
     "code_refused": "the code is wrong, used, or older than a day: get a new one from the fleet",
     "enrolment_damaged": NEW_CODE,
     "fleet_unreachable": "check the network and the fleet's address",

@@ -157,6 +157,9 @@ class FleetConnection:
         except aiomqtt.MqttError as error:
             client.drop()
             raise connection._failure(error) from error
+        except (ValueError, OSError) as error:  # such as a host name that cannot be one
+            client.drop()
+            raise LinkFailed("no_connection", str(error)) from error
         except BaseException:
             client.drop()
             raise

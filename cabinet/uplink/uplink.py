@@ -139,8 +139,8 @@ class Uplink:
         code = (await self._service.ask(TakeEnrolment(), Enrolment)).code
         if not code:
             return
+        before, settings = self._status.state, self._settings
         self._now_in("enrolling")
-        settings = self._settings
         try:
             if not settings.fleet_url:
                 raise EnrolmentError("no_fleet_url")
@@ -155,7 +155,7 @@ class Uplink:
             )
         except CabinetError as error:
             log.warning("enrolment: %s", error)
-            self._now_in("not_enrolled" if self._place() is None else "connecting", str(error))
+            self._now_in(before, str(error))
             return
         self._use_new_enrolment()
 
@@ -304,7 +304,7 @@ class Uplink:
             await asyncio.sleep(HOUSEKEEPING_S)
 
     def _request_if_due(self, now_s: int) -> str | None:
-        """Return a request for the next certificate, with a new key, if two thirds of the present one's life are over."""
+        """Return a request for the next certificate, with a new key, if the present one's time has come; else None."""
         return self._files.new_request() if now_s >= self._files.life().renew_from_s else None
 
     def _renew(self, place: Place, payload: bytes) -> None:

@@ -29,7 +29,7 @@ def test_broker_killed_and_restarted_loses_no_fact(tmp_path, persistence):
             async with fleet.running(), uplink.running():
                 for life in range(3):
                     await uplink.service.add_facts(300)
-                    await fleet.until(lambda done=life: fleet.contiguous("cab-1", "epoch-1") > 300 * done)
+                    await fleet.until_facts("cab-1", 300 * life + 1)
                     broker.kill()
                     await uplink.until_status("connecting")
                     broker.start()
@@ -108,7 +108,7 @@ def test_link_cut_at_each_message_of_an_orders_life_loses_neither_fate_nor_fact(
                 outcome = await fate(fleet, "cab-cut", order)
                 assert (outcome == "accepted") == (order in uplink.service.starts), number
                 await uplink.service.until(lambda: uplink.service.acked == len(uplink.service.facts), within_s=60)
-                await fleet.until(lambda before=states: len(fleet.states["cab-cut"]) > before)
+                await fleet.until_states("cab-cut", states + 1)
                 if proxy.cuts == cuts:
                     break  # its life had fewer messages
             assert number >= MESSAGES_OF_AN_ORDER
