@@ -5,6 +5,7 @@
 #                    ARCH=arm64, RELEASE=trixie and SCENARIOS="short panic" choose others, or single scenarios
 # make test-arm64    the arm64 package under user emulation, in minutes (root, qemu-user-static)
 # make deb    Debian packages for a Pi (arm64) and for a PC (amd64), in dist/; one only: make deb ARCH=arm64
+# make fleet-deb     the same of the fleet
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,7 +19,7 @@ BENCHES := demo failsafe footprint scan trip usage wear web
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
-.PHONY: fuzz-api quick run test lint format wheel deb test-vm test-arm64 bench campaign screenshots clean
+.PHONY: fuzz-api quick run test lint format wheel deb fleet-deb test-vm test-arm64 bench campaign screenshots clean
 
 quick: lint
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow" tests/unit tests/test_architecture.py
@@ -48,6 +49,9 @@ wheel: $(READY_TO_RUN)
 
 deb: $(READY_TO_TEST) wheel
 	for arch in $(or $(ARCH),amd64 arm64); do $(BIN)/python tools/build_deb.py --arch $$arch || exit 1; done
+
+fleet-deb: $(READY_TO_TEST) wheel
+	for arch in $(or $(ARCH),amd64 arm64); do $(BIN)/python tools/build_fleet_deb.py --arch $$arch || exit 1; done
 
 test-vm: $(READY_TO_TEST)
 	$(BIN)/python -m vm $(if $(ARCH),--arch $(ARCH)) $(if $(RELEASE),--release $(RELEASE)) $(SCENARIOS)

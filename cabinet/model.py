@@ -279,6 +279,9 @@ REFUSALS = frozenset(
         "unknown_resident", "charge_running", "money_left", "bad_amount", "cannot_undo", "expired", "bad_file",
         "unknown_tariff", "bad_tariff", "not_future", "bad_days", "wrong_second_factor",
         # fleet
-        "cabinet_offline", "no_answer", "no_record", "unknown_company", "unknown_site", "unknown_cabinet",
+        "cabinet_offline", "no_answer", "no_record", "no_price", "bad_phone", "no_outlet", "sms_failed",
+        "unknown_company", "unknown_site", "unknown_cabinet",
+        # orders of a fleet
+        "order_expired", "order_changed", "tariff_changed", "wrong_epoch", "uplink_off",
     }
 )  # fmt: skip

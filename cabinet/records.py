@@ -32,6 +32,7 @@ ACTIONS = (
     "staff_add", "staff_role", "staff_password", "staff_remove",
     "second_factor_on", "second_factor_off", "recovery_code",
     "console",
+    "fleet_change", "fleet_refused",
 )  # fmt: skip
 """Actions of the audit log; each has a text `audit.<action>`."""
 
@@ -142,6 +143,10 @@ class Actor(msgspec.Struct, frozen=True):
         """Check the permission. Refuses not_allowed."""
         if not self.may(task):
             raise Refused("not_allowed")
+
+
+FLEET = Actor(StaffView(0, "fleet", "operator"), "uplink")
+"""Author of the changes that come from a fleet."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True):

@@ -11,8 +11,8 @@ from importlib import resources
 
 import msgspec
 
-from cabinet.commands import serve
 from cabinet.config import check
+from cabinet.web import server
 from cabinet.web.site import create_app
 from cabinet_testing import fake_service
 from cabinet_testing.fake_service import FakeService
@@ -29,10 +29,11 @@ async def serve_forever() -> None:
     config = msgspec.structs.replace(config, service=msgspec.structs.replace(config.service, port=0))
     service = FakeService()
     service.session_views["s1"] = (1, fake_service.session("s1"))
-    with serve._listen(config) as listener:
+    with server.listen(config.service.host, 0, "service") as listener:
         port = listener.getsockname()[1]
-        server = serve.make_server(create_app(service, config), config, lambda: print(port, flush=True))
-        await server.serve(sockets=[listener])
+        app = create_app(service, config)
+        web = server.make_server(app, config.service, lambda: print(port, flush=True))
+        await web.serve(sockets=[listener])
 
 
 async def attack(kind: str, port: int) -> None:

@@ -42,6 +42,7 @@ from cabinet.service.ports import (
     DayFigures,
     OutletView,
     PeriodPrice,
+    PlaceView,
     PriceView,
     ResidentView,
     SessionView,
@@ -54,6 +55,7 @@ from cabinet.service.property_views import Comparison, LoadView, UsageSums
 
 STARTED = WallTime(1_795_500_000_000, True)  # 24 November 2026, 14:00 in Shanghai
 HOUR_MS = 3_600_000
+PLACE = ("示范小区充电柜", "Demo Compound Charging Cabinet", "000-0000-0000", 100, 120)  # as in the example of the demo
 
 PRICE = PriceView(
     version="test-1",
@@ -193,7 +195,7 @@ class FakeService:
     """All ports. `refusals` maps a method's name to its refusal; `calls` holds the requested actions."""
 
     def __init__(self) -> None:
-        self.charges = self.accounts = self.queue = self
+        self.charges = self.overview = self.accounts = self.queue = self
         self.property_: Any = FakePropertyFunctions(self)
         self.begin_anew()
 
@@ -244,18 +246,27 @@ class FakeService:
         self.started_by_key: dict[str, str] = {}
         self.changed = asyncio.Event()
 
-    def outlet(self, code: str) -> OutletView:
+    def frame(self) -> PlaceView:
+        return PlaceView(*PLACE, self.cabinet(), self.guard_reachable())
+
+    async def place(self, of: OutletView | SessionView) -> PlaceView:
+        return self.frame()
+
+    async def outlet(self, code: str) -> OutletView:
+        return self.outlet_of(code)
+
+    def outlet_of(self, code: str) -> OutletView:
         for view in self.outlet_views.values():
             if view.code == code:
                 return view
         raise Refused("unknown_code")
 
-    def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
+    async def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
         if power_w is None:
             return self.price_view
         return msgspec.structs.replace(self.price_view, example_power_w=power_w, example_fen=power_w // 2)
 
-    async def sign_in(self, card: str, pin: str, address: str) -> str:
+    async def sign_in(self, card: str, pin: str, address: str, at: str = "") -> str:
         self._refuse("sign_in")
         if self.pins.get(card) != pin:
             raise Refused("wrong_card_or_pin")
@@ -273,14 +284,14 @@ class FakeService:
         self.calls.append(("sign_out", token, everywhere))
         self.tokens.pop(token, None)
 
-    async def resident(self, token: str) -> ResidentView:
+    async def resident(self, token: str, at: str = "") -> ResidentView:
         if token not in self.tokens:
             raise Refused("signed_out")
         return self.residents[self.tokens[token]]
 
     async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
         self._refuse("start")
-        view = self.outlet(code)
+        view = self.outlet_of(code)
         if request_key in self.started_by_key:
             return self.session_views[self.started_by_key[request_key]][1]
         session_id = f"new{len(self.started_by_key) + 1}"
@@ -293,14 +304,14 @@ class FakeService:
     async def join(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
         self._refuse("join")
         self.calls.append(("join", resident_id, code, choice))
-        self.entries[resident_id] = waiting(self.outlet(code), len(self.entries) + 1)
+        self.entries[resident_id] = waiting(self.outlet_of(code), len(self.entries) + 1)
         return self.entries[resident_id]
 
     async def leave(self, resident_id: int) -> None:
         self.calls.append(("leave", resident_id))
         self.entries.pop(resident_id, None)
 
-    def view(self, resident_id: int) -> WaitingView | None:
+    async def view(self, resident_id: int) -> WaitingView | None:
         return self.entries.get(resident_id)
 
     async def stop(self, resident_id: int, session_id: str) -> SessionView:
@@ -340,7 +351,11 @@ class FakeService:
         await self.session(resident_id, session_id)
         return self.points
 
-    async def changes(self, outlet: int) -> AsyncIterator[None]:
+    async def changes(self, of: OutletView | SessionView) -> AsyncIterator[None]:
+        async for _ in self.cabinet_changes():
+            yield None
+
+    async def cabinet_changes(self) -> AsyncIterator[None]:
         while True:
             self.changed.clear()
             yield None
@@ -367,7 +382,7 @@ class FakeService:
         if scope not in self.bearers[bearer]:
             raise Refused("scope_missing")
 
-    def outlets(self) -> list[OutletView]:
+    async def outlets(self) -> list[OutletView]:
         return list(self.outlet_views.values())
 
     async def todays_sessions(self) -> list[SessionView]:
@@ -419,9 +434,6 @@ class FakeService:
 
     def accepting(self) -> str | None:
         return self.hindrance
-
-    def cabinet_changes(self) -> AsyncIterator[None]:
-        return self.changes(0)
 
     def _refuse(self, method: str) -> None:
         if method in self.refusals:

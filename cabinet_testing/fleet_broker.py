@@ -26,11 +26,17 @@ HOST = "127.0.0.1"
 class FleetBroker:
     """Broker in `folder`; `start`, `kill` and `stop` are its lives. With `persistence`, its memory outlives a stop."""
 
-    def __init__(self, folder: Path, persistence: bool = False, broker_made: datetime.datetime | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        persistence: bool = False,
+        ports: tuple[int, int] | None = None,
+        broker_made: datetime.datetime | None = None,
+    ) -> None:
         self.trust = TrustFolder(folder / "trust")
         self.folder = BrokerFolder(folder / "broker")
         self.host = HOST
-        self.port, self.fleet_port = free_ports(2)
+        self.port, self.fleet_port = ports or free_ports(2)
         self.trust.make([HOST, "localhost"], now())
         if broker_made is not None:
             self.trust.make_broker_certificate([HOST], broker_made)

@@ -122,7 +122,10 @@ class FleetPostgres:
 
     def fresh(self) -> str:
         """Create an empty, migrated database; return its address."""
-        name = f"fleet_{os.getpid()}_{next(self._names)}"
+        return self.make(f"fleet_{os.getpid()}_{next(self._names)}")
+
+    def make(self, name: str) -> str:
+        """Create an empty, migrated database of this name; return its address."""
         self._admin(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
         return self.url(name)
 

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import msgspec
 
-from cabinet.clock import SystemClock
 from cabinet.config.keys import Config, PathsSection
 from cabinet.model import EndReason, Fault
 from cabinet.records import Role
@@ -18,10 +17,8 @@ from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.store import staff, tokens
 from cabinet.store.database import Database
-from cabinet.web.context import WebSite
 from cabinet.web.live import Streams
-from cabinet.web.site import create_app
-from cabinet.web.source_log import SourceLog
+from cabinet.web.site import create_app, site_of
 from cabinet_testing.html_page import Page
 from cabinet_testing.service_harness import FULL, QUICK, ServiceHarness
 
@@ -95,8 +92,7 @@ def _application(service: Service, config: Config) -> Any:
         app = create_app(service, config)
         _made.append((shared, app))
     else:
-        sources = SourceLog(SystemClock())
-        app.state.site = WebSite(service.charges, service.accounts, service.property_, config, sources, None)
+        app.state.site = site_of(service, config)
         app.state.streams = Streams(most_of_address=config.service.connections_per_address // 2)
     return app
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from cabinet.commands import serve
 from cabinet.config.keys import Config
+from cabinet.web import server as web_server
 from cabinet.web.connections import ConnectionLimits
 from cabinet.web.site import create_app
 from cabinet_testing import fake_service
@@ -37,9 +37,9 @@ async def listening(
         fake = FakeService()
         fake.session_views["s1"] = (1, fake_service.session("s1"))
         app = create_app(fake, config)
-    with serve._listen(config) as listener:
+    with web_server.listen(service.host, 0, "service") as listener:
         serving = asyncio.Event()
-        server = serve.make_server(app, config, serving.set, limits)
+        server = web_server.make_server(app, service, serving.set, limits)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         await serving.wait()
         try:

@@ -15,6 +15,7 @@ from cabinet_testing.sim_tolerances import Spread
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # for strides of seconds, in which the heartbeat would be lost
 CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
 STRIDE_NS = 40 * MS  # short enough for the heartbeat and the guard's time limit
+WARM_K = 5.0  # above the air; the next charge must not begin on a contact still hot
 BEGINNING_NS = 500 * MS
 BEFORE_NS = 100 * MS  # until the guard follows the mains again and all readings are fresh
 OPENED = (EventKind.TRIPPED, EventKind.SUSPENDED)
@@ -109,6 +110,8 @@ class FaultHarness:
         sim = self.sim
         self.repair()
         self.wait(0.2)
+        while any(sim.world.contact_c(n, sim.world.sync()) > sim.world.ambient_c + WARM_K for n in self.outlets):
+            sim.stride(60 * NS, 5 * NS)  # a contact that a short heated is hot to the next charge too, and rightly
         for state in self.states():
             if state.latched:
                 sim.clear(state.outlet)

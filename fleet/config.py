@@ -69,6 +69,11 @@ class WebSection(Section, frozen=True, kw_only=True):
     public_url: Annotated[
         str, text("address that phones reach; printed in the codes", pattern="^https?://[^/ ]+$", longest=200)
     ]
+    name: Annotated[str, text("on pages that are about no site in particular", longest=80)] = "小区充电"
+    name_en: Annotated[str, Meta(max_length=80, description="the same in English; empty: as `name`")] = "Charging"
+    complaint_phone: Annotated[
+        str, Meta(max_length=40, description="for a company without a phone of its own; empty: none is shown")
+    ] = ""
     host: Annotated[str, text("address the web server listens on")] = "127.0.0.1"
     port: Annotated[int, number("port of the web server; 0: any free one", least=0, most=65_535)] = 8090
     tls_certificate: Annotated[
@@ -79,6 +84,12 @@ class WebSection(Section, frozen=True, kw_only=True):
         tuple[Address, ...],
         Meta(max_length=16, description="addresses or networks whose X-Forwarded-For and -Proto are believed"),
     ] = ()
+    connections_per_address: Annotated[
+        int, number("open connections of one address, which many phones may share", least=10, most=400)
+    ] = 100
+    metrics_port: Annotated[
+        int, number("port of /metrics on 127.0.0.1, for Prometheus; 0: none", least=0, most=65_535)
+    ] = 0
     staff_idle_s: Annotated[float, number("a property login left alone ends", least=60, most=43_200)] = 3600.0
     resident_days: Annotated[int, number("a resident stays signed in for so long", least=1, most=400)] = 90
 
@@ -87,10 +98,25 @@ class SmsSection(Section, frozen=True, kw_only=True):
     """Codes by SMS for the sign-in of residents."""
 
     provider: Annotated[
-        str, Meta(pattern="^(none|file)$", description="none: cards only; file: codes are appended to `file`")
+        str,
+        Meta(
+            pattern="^(none|file|aliyun)$",
+            description="none: cards only; file: codes are appended to `file`; aliyun: Alibaba Cloud SMS",
+        ),
     ] = "none"
     file: Annotated[str, text('for `provider = "file"`, one line a message')] = "sms.txt"
     code_minutes: Annotated[int, number("a code is good for so long", least=1, most=60)] = 5
+    access_key_id: Annotated[str, Meta(max_length=100, description="for aliyun")] = ""
+    access_key_secret: Annotated[
+        str, Meta(max_length=200, description="for aliyun: file with the secret of the access key")
+    ] = ""
+    sign_name: Annotated[str, Meta(max_length=40, description="for aliyun: approved signature of the messages")] = ""
+    template_code: Annotated[
+        str, Meta(max_length=40, description="for aliyun: approved template with the variable `code`")
+    ] = ""
+    codes_per_hour: Annotated[
+        int, number("codes sent to all numbers in an hour; more is an attack on the bill", least=1, most=1_000_000)
+    ] = 2000
     codes_per_phone_hour: Annotated[int, number("codes sent to one number in an hour", least=1, most=100)] = 5
 
 
@@ -150,7 +176,11 @@ def parse(source_text: str, source: str = "fleet.toml", folder: Path = Path()) -
         tls_certificate=_absolute(found.web.tls_certificate, folder),
         tls_key=_absolute(found.web.tls_key, folder),
     )
-    sms = msgspec.structs.replace(found.sms, file=_absolute(found.sms.file, folder))
+    sms = msgspec.structs.replace(
+        found.sms,
+        file=_absolute(found.sms.file, folder),
+        access_key_secret=_absolute(found.sms.access_key_secret, folder),
+    )
     return msgspec.structs.replace(found, broker=broker, trust=trust, web=web, sms=sms)
 
 
@@ -171,5 +201,8 @@ def _conflicts(config: FleetConfig) -> Iterator[ConfigError]:
         yield ConfigError("broker.ca", "a client certificate needs TLS: name the CA of the broker")
     if bool(web.tls_certificate) != bool(web.tls_key):
         yield ConfigError("web.tls_key", "certificate and key belong together: give both or neither")
+    for key in ("access_key_id", "access_key_secret", "sign_name", "template_code"):
+        if config.sms.provider == "aliyun" and not getattr(config.sms, key):
+            yield ConfigError(f"sms.{key}", "aliyun needs it")
     if orders.minimum_hold_fen > orders.full_hold_fen:
         yield ConfigError("orders.minimum_hold_fen", "is above orders.full_hold_fen: no charge until full could start")

@@ -21,7 +21,7 @@ PACKAGING = ROOT / "packaging"
 
 def test_every_unit_and_setting_is_in_the_package():
     placed = {path for pattern in build_deb.FILES for path in ROOT.glob(pattern)}
-    assert set((ROOT / "systemd").iterdir()) <= placed
+    assert {path for path in (ROOT / "systemd").iterdir() if path.is_file()} <= placed
 
 
 def test_conffiles_are_files_of_the_package():

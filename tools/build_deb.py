@@ -15,7 +15,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deb_packages import PLATFORMS, PYTHONS, lay_out_packages, run
@@ -49,9 +49,9 @@ LAUNCHER = """\
 import sys
 
 try:
-    from cabinet.main import main
+    from {module} import main
 except ModuleNotFoundError:
-    sys.exit(f"cabinet: needs Python {pythons}, and this is %d.%d" % sys.version_info[:2])
+    sys.exit(f"{command}: needs Python {pythons}, and this is %d.%d" % sys.version_info[:2])
 
 sys.exit(main())
 """
@@ -98,26 +98,33 @@ def make_environment(root: Path, arch: str, wheel: Path) -> None:
 
     It may be moved: `cabinet update` keeps a copy of the old version elsewhere, and runs it there.
     """
-    home = root / HOME
-    (home / "bin").mkdir(parents=True)
-    (home / "bin" / "python3").symlink_to("/usr/bin/python3")
-    (home / "pyvenv.cfg").write_text(SETTINGS)
+    make_launcher(root, HOME, "cabinet", "cabinet.main")
+    packages = root / HOME / "packages"
+    lay_out_packages(packages, arch, wheel)
+    # Link to Debian's RPi.GPIO, if installed: it has no wheel, and pin_factory = "rpigpio" needs it.
+    (packages / "RPi").symlink_to("/usr/lib/python3/dist-packages/RPi")
+
+
+def make_launcher(root: Path, home: Path, command: str, module: str) -> None:
+    """Make the environment below `home`, and its command, also in /usr/bin."""
+    (root / home / "bin").mkdir(parents=True)
+    (root / home / "bin" / "python3").symlink_to("/usr/bin/python3")
+    (root / home / "pyvenv.cfg").write_text(SETTINGS)
     for python in PYTHONS:
-        folder = home / "lib" / f"python{python}" / "site-packages"
+        folder = root / home / "lib" / f"python{python}" / "site-packages"
         folder.mkdir(parents=True)
-        (folder / "cabinet.pth").write_text("../../../packages\n")
-    launcher = home / "bin" / "cabinet"
-    launcher.write_text(LAUNCHER.format(home=HOME, pythons=" or ".join(PYTHONS)))
+        (folder / f"{command}.pth").write_text("../../../packages\n")
+    launcher = root / home / "bin" / command
+    pythons = " or ".join(PYTHONS)
+    launcher.write_text(LAUNCHER.format(home=home, command=command, module=module, pythons=pythons))
     launcher.chmod(0o755)
     (root / "usr/bin").mkdir(parents=True)
-    (root / "usr/bin/cabinet").symlink_to("../lib/cabinet/bin/cabinet")
-    lay_out_packages(home / "packages", arch, wheel)
-    # Link to Debian's RPi.GPIO, if installed: it has no wheel, and pin_factory = "rpigpio" needs it.
-    (home / "packages" / "RPi").symlink_to("/usr/lib/python3/dist-packages/RPi")
+    (root / "usr/bin" / command).symlink_to(f"../lib/{home.name}/bin/{command}")
 
 
-def lay_out_files(root: Path, version: str) -> None:
-    for pattern, target in FILES.items():
+def copy_files(root: Path, files: Mapping[str, str]) -> None:
+    """Copy files of the source, by pattern, to their folder or under their new name. Raises CannotBuild."""
+    for pattern, target in files.items():
         found = sorted(ROOT.glob(pattern))
         if not found:
             raise CannotBuild(f"{pattern}: nothing there")
@@ -125,6 +132,10 @@ def lay_out_files(root: Path, version: str) -> None:
             place = root / target / source.name if target.endswith("/") else root / target
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, place)
+
+
+def lay_out_files(root: Path, version: str) -> None:
+    copy_files(root, FILES)
     for name in CONFFILES:
         copy = root / AS_SHIPPED / name.lstrip("/")
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -144,12 +155,17 @@ def manual_page(version: str) -> str:
     """Return the manual page, made from the same table as `cabinet --help`."""
     from cabinet.main import COMMANDS
 
-    page = f'.TH CABINET 1 "" "cabinet {version}"\n.SH NAME\n'
-    page += "cabinet \\- controller of a charging cabinet for electric bicycles\n"
-    page += ".SH SYNOPSIS\n.B cabinet\n.I COMMAND\n[\\fIARGUMENTS\\fR]\n.SH COMMANDS\n"
-    page += "".join(f".TP\n.B {name}\n{summary}\n" for name, summary in COMMANDS.items())
-    page += ".SH SEE ALSO\nEach command explains itself: cabinet COMMAND \\-\\-help. "
-    return page + "Documents are in /usr/share/doc/cabinet, operations.md first.\n"
+    head = "cabinet \\- controller of a charging cabinet for electric bicycles"
+    return manual_of("cabinet", version, head, COMMANDS, "/usr/share/doc/cabinet, operations.md first")
+
+
+def manual_of(command: str, version: str, head: str, commands: Mapping[str, str], documents: str) -> str:
+    """Return a manual page with a table of sub-commands. Pure."""
+    page = f'.TH {command.upper()} 1 "" "{command} {version}"\n.SH NAME\n{head}\n'
+    page += f".SH SYNOPSIS\n.B {command}\n.I COMMAND\n[\\fIARGUMENTS\\fR]\n.SH COMMANDS\n"
+    page += "".join(f".TP\n.B {name}\n{summary}\n" for name, summary in commands.items())
+    page += f".SH SEE ALSO\nEach command explains itself: {command} COMMAND \\-\\-help. "
+    return page + f"Documents are in {documents}.\n"
 
 
 def python_dependency(pythons: Iterable[str]) -> str:
@@ -162,7 +178,9 @@ def python_dependency(pythons: Iterable[str]) -> str:
     return ", ".join([f"python3 (>= 3.{minors[0]}~)", *between, f"python3 (<< 3.{minors[-1] + 1}~)"])
 
 
-def write_control(root: Path, arch: str, version: str) -> None:
+def write_control(
+    root: Path, arch: str, version: str, packaging: Path = PACKAGING, conffiles: Sequence[str] = CONFFILES
+) -> None:
     control = root / "DEBIAN"
     installed = [path for path in sorted(root.rglob("*")) if path.is_file() and not path.is_symlink()]
     sums = [f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(root)}" for path in installed]
@@ -175,11 +193,12 @@ def write_control(root: Path, arch: str, version: str) -> None:
         "installed_kib": sum(path.stat().st_size for path in installed) // 1024,
         "pythons": python_dependency(PYTHONS),
     }
-    (control / "control").write_text((PACKAGING / "control.in").read_text().format(**fields))
+    (control / "control").write_text((packaging / "control.in").read_text().format(**fields))
     (control / "md5sums").write_text("\n".join(line for line in sums if "  etc/" not in line) + "\n")
-    (control / "conffiles").write_text("\n".join(CONFFILES) + "\n")
+    if conffiles:
+        (control / "conffiles").write_text("\n".join(conffiles) + "\n")
     for name in SCRIPTS:
-        shutil.copyfile(PACKAGING / name, control / name)
+        shutil.copyfile(packaging / name, control / name)
         (control / name).chmod(0o755)
 
 

@@ -1,4 +1,4 @@
-"""The Python packages of the Debian package: one folder for the Python of every release that it is for.
+"""The Python packages of a Debian package: one folder for the Python of every release that it is for.
 
 A compiled module has the version of its Python in its name (`_core.cpython-313-aarch64-linux-gnu.so`), and so has a
 compiled source (`x.cpython-313.pyc`); everything else of a locked version is the same for all. So the wheels of every
@@ -21,34 +21,36 @@ from interpreters import interpreter
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGING = ROOT / "packaging"
+LOCKED = PACKAGING / "locked.txt"
 LEFT_OUT = PACKAGING / "left-out.txt"
 PYTHONS = {"3.11": "bookworm", "3.13": "trixie"}  # and Debian's release that has it; in this order in every list
 PLATFORMS = {"amd64": "x86_64-manylinux_2_36", "arm64": "aarch64-manylinux_2_36"}  # the C library of Debian 12
 
 
-def lay_out_packages(packages: Path, arch: str, wheel: Path) -> None:
+def lay_out_packages(packages: Path, arch: str, wheel: Path, locked: Path = LOCKED, left_out: Path = LEFT_OUT) -> None:
     """Fill the folder with the product's wheel and its locked dependencies. Raises CannotBuild."""
     work = packages.parent / "packages-of"
     for python in PYTHONS:
-        _install(work / python, arch, python, wheel)
+        _install(work / python, arch, python, wheel, locked)
         merge(work / python, packages)
     shutil.rmtree(work)
-    build_lgpio(packages, arch)
-    for missing in leave_out(packages):
-        raise CannotBuild(f"{LEFT_OUT.name}: {missing} is not there any more: remove the line")
+    if "lgpio==" in locked.read_text():
+        build_lgpio(packages, arch)
+    for missing in leave_out(packages, left_out):
+        raise CannotBuild(f"{left_out.name}: {missing} is not there any more: remove the line")
     compile_sources(packages)
 
 
-def _install(packages: Path, arch: str, python: str, wheel: Path) -> None:
+def _install(packages: Path, arch: str, python: str, wheel: Path, locked: Path) -> None:
     uv: list[str | Path] = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--link-mode", "copy"]
     uv += ["--target", packages, "--python-platform", PLATFORMS[arch], "--python-version", python]
-    run(*uv, "--only-binary", ":all:", "--require-hashes", "-r", _without_lgpio(packages))
+    run(*uv, "--only-binary", ":all:", "--require-hashes", "-r", _without_lgpio(packages, locked))
     run(*uv, "--no-deps", wheel)
 
 
-def _without_lgpio(packages: Path) -> Path:
+def _without_lgpio(packages: Path, locked: Path) -> Path:
     """Return a file with the locked versions, without the one that is compiled here."""
-    lines, kept = (PACKAGING / "locked.txt").read_text().splitlines(), []
+    lines, kept = locked.read_text().splitlines(), []
     skipping = False
     for line in lines:
         skipping = line.startswith("lgpio==") or (skipping and line.startswith(" "))
@@ -69,14 +71,14 @@ def merge(source: Path, target: Path) -> None:
             place.mkdir(parents=True, exist_ok=True)
         elif not place.exists():
             path.rename(place)
-        elif not filecmp.cmp(path, place, shallow=False) and not path.parent.name.endswith(".dist-info"):
+        elif not filecmp.cmp(path, place, shallow=False) and ".dist-info/" not in str(path.relative_to(source)):
             raise CannotBuild(f"{path.relative_to(source)}: differs between the versions of Python")
 
 
-def leave_out(packages: Path) -> list[str]:
-    """Remove the files that packaging/left-out.txt lists; return its lines that name a package and found nothing."""
+def leave_out(packages: Path, left_out: Path = LEFT_OUT) -> list[str]:
+    """Remove the files that `left_out` lists; return its lines that name a package and found nothing."""
     unused = []
-    for line in LEFT_OUT.read_text().splitlines():
+    for line in left_out.read_text().splitlines():
         if not line or line.startswith("#"):
             continue
         found = list(packages.glob(line))

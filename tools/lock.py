@@ -1,5 +1,5 @@
-"""Write packaging/locked.txt: the exact versions, with file hashes, of the packages in the Debian packages; and
-packaging/compiler.txt, those of the compiler of lgpio.
+"""Write the exact versions, with file hashes, of the packages in the Debian packages: packaging/locked.txt for the
+cabinet, packaging/fleet/locked.txt for the fleet, and packaging/compiler.txt for the compiler of lgpio.
 
 `python tools/lock.py` resolves the ranges of setup.cfg again, for all platforms at once; if --upgrade is given, it also
 takes newer versions than the locked ones. The build (tools/build_deb.py) uses only these versions.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKED = ROOT / "packaging" / "locked.txt"
+FLEET = ROOT / "packaging" / "fleet" / "locked.txt"
 COMPILER = ROOT / "packaging" / "compiler.txt"
 PYTHON = "3.11"  # of Debian 12, and newer
 
@@ -26,6 +27,7 @@ EVERYWHERE = {
     # setup.cfg requires it only on a Pi; the amd64 package uses it for the lines of a virtual machine.
     "lgpio",
 }
+NOT_IN_THE_FLEET = {"gpiozero", "smbus2", "pyserial", "lgpio", "RPi.GPIO"}  # a server has no such devices
 COMPILERS = ["swig>=4.3,<4.4", "ziglang>=0.15,<0.16"]  # SWIG as lgpio's own wheels are made with
 HEADER = """\
 # Exact versions and hashes for the Debian packages; made by `python tools/lock.py`, not by hand.
@@ -36,7 +38,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Lock the versions that the Debian packages carry.")
     parser.add_argument("--upgrade", action="store_true", help="take newer versions where setup.cfg allows them")
     args = parser.parse_args()
-    for file, requirements in ((LOCKED, wanted(setup_cfg())), (COMPILER, COMPILERS)):
+    fleet = [each for each in setup_cfg() if name_of(each) not in NOT_IN_THE_FLEET] + setup_cfg("fleet")
+    for file, requirements in ((LOCKED, wanted(setup_cfg())), (FLEET, fleet), (COMPILER, COMPILERS)):
         if status := write(file, requirements, args.upgrade):
             return status
     return 0
@@ -55,11 +58,12 @@ def write(file: Path, requirements: list[str], upgrade: bool) -> int:
     return done.returncode
 
 
-def setup_cfg() -> list[str]:
-    """Return the product's dependencies from setup.cfg."""
+def setup_cfg(extra: str = "") -> list[str]:
+    """Return the product's dependencies from setup.cfg, or those of one of its extras."""
     setup = configparser.ConfigParser(interpolation=None)
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    return [line for line in setup["options"]["install_requires"].splitlines() if line]
+    found = setup["options.extras_require"][extra] if extra else setup["options"]["install_requires"]
+    return [line for line in found.splitlines() if line]
 
 
 def wanted(requirements: list[str]) -> list[str]:

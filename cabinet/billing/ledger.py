@@ -2,9 +2,10 @@
 
 Accounts by name: `wallet:<resident>` is free to spend, `hold:<session>` is set aside for a running session,
 `revenue:electricity` and `revenue:service` are earned, `written_off` comes from unclaimed wallets, `cash` is the
-outside world that top-ups come from and pay-outs go to. All balances together are always 0. `cash` may be negative, and
-at the fleet `debt:<order>`: the cost of a charge whose money had gone back before its record arrived. No other account
-may.
+outside world that top-ups come from and pay-outs go to. An order of the fleet pays like a resident: `order:<number>`
+gets its money from `cash` before the hold, and what the charge leaves goes back there with the settlement. All balances
+together are always 0. `cash` may be negative, and at the fleet `debt:<order>`: the cost of a charge whose money had
+gone back before its record arrived. No other account may.
 
 Pure: the storage is passed in (`Books`). Each transaction has a key, and posting it a second time moves nothing.
 """
@@ -26,6 +27,17 @@ UNDONE = "top_up_undone"
 
 def wallet(resident_id: int) -> str:
     return f"wallet:{resident_id}"
+
+
+def order(number: str) -> str:
+    return f"order:{number}"
+
+
+Payer = int | str  # the id of a resident, or the number of a fleet's order
+
+
+def payer_account(payer: Payer) -> str:
+    return order(payer) if isinstance(payer, str) else wallet(payer)
 
 
 def held(session_id: str) -> str:
@@ -111,12 +123,23 @@ def give_back(key: str, resident_id: int, electricity_fen: int, service_fen: int
     return _transaction(key, "give_back", amounts, note)
 
 
-def hold(session_id: str, resident_id: int, amount_fen: int) -> Transaction:
+def order_in(number: str, amount_fen: int) -> Transaction:
+    """Take over the money that the fleet holds for an order, before its session's hold."""
+    return _transaction(f"order-in:{number}", "order_in", {CASH: -amount_fen, order(number): amount_fen})
+
+
+def order_out(number: str, amount_fen: int) -> Transaction:
+    """Return what the settlement left of an order's money to the fleet."""
+    return _transaction(f"order-out:{number}", "order_out", {order(number): -amount_fen, CASH: amount_fen})
+
+
+def hold(session_id: str, payer: Payer, amount_fen: int) -> Transaction:
     """Set money aside before a session starts."""
-    return _transaction(f"hold:{session_id}", "hold", {wallet(resident_id): -amount_fen, held(session_id): amount_fen})
+    amounts = {payer_account(payer): -amount_fen, held(session_id): amount_fen}
+    return _transaction(f"hold:{session_id}", "hold", amounts)
 
 
-def settle(session_id: str, resident_id: int, held_fen: int, electricity_fen: int, service_fen: int) -> Transaction:
+def settle(session_id: str, payer: Payer, held_fen: int, electricity_fen: int, service_fen: int) -> Transaction:
     """Split the whole hold into revenue and refund. Raises LedgerError if the cost exceeds the hold."""
     refund_fen = held_fen - electricity_fen - service_fen
     if min(electricity_fen, service_fen, refund_fen) < 0:
@@ -128,7 +151,7 @@ def settle(session_id: str, resident_id: int, held_fen: int, electricity_fen: in
             held(session_id): -held_fen,
             ELECTRICITY: electricity_fen,
             SERVICE: service_fen,
-            wallet(resident_id): refund_fen,
+            payer_account(payer): refund_fen,
         },
     )
 

@@ -4,16 +4,14 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
-from litestar.types import ASGIApp
 
 from cabinet import config as configuration
 from cabinet import plain_text
@@ -28,18 +26,12 @@ from cabinet.system import run_folder
 from cabinet.system.atomic_file import write_file
 from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 from cabinet.system.secret_files import check_private
-from cabinet.web.address import Networks
-from cabinet.web.connections import Acceptor, ConnectionLimits, Seat, SeatedProtocol, Seats
-from cabinet.web.gate import Gate, GateLimits
-from cabinet.web.source_log import SourceLog
+from cabinet.web import server
 
 if TYPE_CHECKING:
     from cabinet.commands.playground import SimulatorClient
 
-BACKLOG = 1024  # the kernel's queue, for a burst; a client that is not in it retries after 1 s
-SEND_BUFFER_BYTES = 128 * 1024  # per connection; the kernel doubles it: a stalled reader holds no more
 EXIT_RESTART = 75  # sysexits.h: a temporary failure
-GRACE_S = 3  # for requests in progress when the service is stopped
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +62,7 @@ async def serve(config: Config) -> int:
     service = Service(config)
     with (
         backup.exclusive_lock(admin.database_path(config)),
-        _listen(config) as listener,
+        server.listen(config.service.host, config.service.port, "service") as listener,
         _address_file(config, listener) as address,
     ):
         try:
@@ -80,12 +72,13 @@ async def serve(config: Config) -> int:
                 notifier.ready(f"serving {address}")
                 print(f"serving {address}", flush=True)
 
-            server = make_server(create_app(service, config, _simulator(config)), config, serving)
-            _stop_on_signals(server, service)
+            app = create_app(service, config, _simulator(config))
+            web = server.make_server(app, config.service, serving)
+            _stop_on_signals(web, service)
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
-                others.append(group.create_task(_stop_for_restart(server, service)))
-                await server.serve(sockets=[listener])
+                others.append(group.create_task(_stop_for_restart(web, service)))
+                await web.serve(sockets=[listener])
                 notifier.send("STOPPING=1")
                 for other in others:
                     other.cancel()
@@ -133,67 +126,6 @@ def _no_passphrase() -> str:
     raise CabinetError("service.tls_key: is protected with a passphrase; give one without")
 
 
-class _Server(uvicorn.Server):
-    """uvicorn server that reports when it serves and leaves signals to us: uvicorn would raise them again at its end.
-
-    `cabinet.web.connections` accepts the connections and gives each a seat and a deadline.
-    """
-
-    def __init__(self, config: uvicorn.Config, seats: Seats, log: SourceLog, serving: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._seats = seats
-        self._log = log
-        self._serving = serving
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup([])
-        for listener in sockets or []:
-            self.servers.append(Acceptor(listener, self._protocol, self._seats, self._log, self.config.ssl))  # type: ignore[arg-type]
-        self._serving()
-
-    def _protocol(self, seat: Seat) -> SeatedProtocol:
-        return SeatedProtocol(
-            seat, self._log, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-
-
-def make_server(
-    app: ASGIApp,
-    config: Config,
-    serving: Callable[[], None] = lambda: None,
-    limits: ConnectionLimits | None = None,
-) -> uvicorn.Server:
-    """Return the web server over `app`; run it with `serve(sockets=[…])`."""
-    service = config.service
-    limits = limits or ConnectionLimits(max_of_source=service.connections_per_address)
-    gated = Gate(app, GateLimits(max_of_source=limits.max_of_source))
-    seats = Seats(limits, Networks(service.trusted_proxies))
-    return _Server(server_config(gated, config), seats, SourceLog(SystemClock()), serving)
-
-
-def server_config(app: object, config: Config) -> uvicorn.Config:
-    """Return uvicorn's configuration; only the proxies in our configuration may set the client address of a request."""
-    service = config.service
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # any ASGI application; Litestar's own type is narrower
-        http=SeatedProtocol,
-        loop="asyncio",  # `Acceptor` accepts sockets of this loop one by one
-        proxy_headers=bool(service.trusted_proxies),
-        forwarded_allow_ips=list(service.trusted_proxies),
-        ssl_certfile=service.tls_certificate or None,
-        ssl_keyfile=service.tls_key or None,
-        access_log=False,
-        server_header=False,
-        log_config=None,
-        ws="none",
-        timeout_graceful_shutdown=GRACE_S,
-    )
-
-
 def _stop_on_signals(server: uvicorn.Server, service: Service) -> None:
     def stop() -> None:
         server.should_exit = True
@@ -201,25 +133,6 @@ def _stop_on_signals(server: uvicorn.Server, service: Service) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-
-
-@contextlib.contextmanager
-def _listen(config: Config) -> Iterator[socket.socket]:
-    host, port = config.service.host, config.service.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise CabinetError(
-            f"port {port} of {host} cannot be had ({os.strerror(error.errno) if error.errno else error}): "
-            "stop what uses it, or change service.host or service.port"
-        ) from error
-    with listener:
-        # Accepted connections inherit TCP_NODELAY. The event loop sets it only for sockets created with TCP as protocol
-        # number; without it, every answer of two parts waits 40 ms for the client's delayed acknowledgement.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        yield listener
 
 
 @contextlib.contextmanager

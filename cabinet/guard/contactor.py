@@ -141,6 +141,8 @@ class ContactorControl:
         if self._relays.contactor_closed and self._ready_at_ns is not None:
             return
         self._relays.close_contactor()
+        for unit in self._units:  # each load draws its inrush again; with one before the break it would be a short
+            unit.safety.reset(Fault.SHORT_CIRCUIT)
         self._note_command(None)
         self._ready_at_ns = now_ns + (SETTLE_NS if len(self._units) <= MANY else SETTLE_OF_MANY_NS)
         self._note_switched(now_ns)

@@ -16,6 +16,14 @@ ROOT = 0
 USERS = {Role.SERVICE: "cabinet-service", Role.CONSOLE: "cabinet-console"}
 
 
+def uids_of(user: str) -> frozenset[int]:
+    """Return root, this process's own user, and `user` if this machine has it."""
+    found = {ROOT, os.geteuid()}
+    with contextlib.suppress(KeyError):
+        found.add(pwd.getpwnam(user).pw_uid)
+    return frozenset(found)
+
+
 class PeerRoles:
     """Roles of each user, by user number."""
 

@@ -12,8 +12,8 @@ from cabinet import normal_form, texts
 from cabinet.errors import CabinetError, os_error_at
 from cabinet.records import SignedClosing, UsageHead, UsageRecord
 from cabinet.reports import xlsx_reader
-from cabinet.store import usage
 from cabinet.store.proof import KeptRecord
+from cabinet.usage_chain import hash_of
 
 MAX_BYTES = 1024 * 1024 * 1024
 
@@ -86,7 +86,7 @@ def _of_json(path: Path, data: bytes) -> Iterator[KeptRecord]:
             record = msgspec.json.decode(text, type=UsageRecord)
         except msgspec.MsgspecError as error:
             raise CabinetError(f"{path}, line {line}: is no record of the usage log: {error}") from error
-        if usage.hash_of(record) != record.record_hash:
+        if hash_of(record) != record.record_hash:
             raise CabinetError(
                 f"{path}, line {line}: record {record.number} was changed in this file: its contents do not give its"
                 " hash; take another copy of the export"

@@ -1,4 +1,4 @@
-"""The service: sessions, store and link. The web uses its three ports: `charges`, `accounts` and `property_`.
+"""The service: sessions, store and link. The web uses its ports: `charges`, `overview`, `accounts` and `property_`.
 
 One event loop. Guard events and snapshots are taken into memory on arrival (`guard_events`), written to disk at once
 and with every checkpoint (`checkpoint`), and reconciled with the sessions if the two disagree (`reconcile`).
@@ -23,6 +23,7 @@ from cabinet.service.charges import pricing
 from cabinet.service.charges.charges import Charges
 from cabinet.service.charges.checkpoint import CheckpointWriter
 from cabinet.service.charges.context import GuardPort, ServiceContext
+from cabinet.service.charges.fleet_orders import FleetOrders
 from cabinet.service.charges.guard_commands import GuardCommands
 from cabinet.service.charges.guard_events import GuardEventHandler
 from cabinet.service.charges.live import CABINET, ChangeNotifier
@@ -32,10 +33,13 @@ from cabinet.service.charges.session import restored
 from cabinet.service.charges.start_stop import ChargeControl
 from cabinet.service.charges.tariff_catalogue import TariffCatalogue
 from cabinet.service.console_socket import ConsoleServer
+from cabinet.service.fleet_desired import FleetDesired
 from cabinet.service.housekeeping import Housekeeping
 from cabinet.service.property import PropertyFunctions
 from cabinet.service.storage import Storage
 from cabinet.service.tasks import Background
+from cabinet.service.uplink_socket import UplinkServer
+from cabinet.store import fleet_orders, outbox
 from cabinet.store import sessions as table
 from cabinet.store import waiting as waiting_table
 from cabinet.system import run_folder
@@ -89,7 +93,10 @@ class Service:
         self._blind = False  # database unreadable: the guard's charges are unknown here, and end at its own limits
         self.accounts = Authenticator(storage, clock, config.service.staff_idle_s)
         self.housekeeping = Housekeeping(context, self.accounts)
-        self.charges = Charges(context, self._charge_control, self._queue_control)
+        self.fleet_orders = FleetOrders(context, self._charge_control, self._background)
+        self.fleet_desired = FleetDesired(context)
+        self.uplink = UplinkServer(context, self.fleet_orders, self.fleet_desired, self.housekeeping.key)
+        self.charges = self.overview = Charges(context, self._charge_control, self._queue_control)
         self.property_ = PropertyFunctions(context, self.accounts, self._background)
 
     # --- lifecycle -------------------------------------------------------------------------------------------------
@@ -124,7 +131,30 @@ class Service:
         context.guard_state.written.update(positions)
         for outlet, energy_mwh in energies.items():
             context.daily_energy.add(today, outlet, energy_mwh)
+        await self._begin_uplink()
         self.housekeeping.publish_status()
+
+    async def _begin_uplink(self) -> None:
+        """Begin the outbox if a fleet is configured; end it if none is any more. A full disk leaves it for later."""
+        context, wall = self.context, self.context.clock.wall()
+        position = await context.storage.read(outbox.position)
+        try:
+            if not context.config.uplink.enabled:
+                if position is not None:
+                    await context.storage.write(outbox.forget)
+                return
+            if position is None:
+                await context.storage.write(lambda c: outbox.begin(c, wall))
+        except StoreError as error:
+            log.error("the outbox is not begun: %s", error)
+            return
+        position, alarms, desired = await context.storage.read(
+            lambda c: (outbox.position(c), outbox.reported_alarms(c), fleet_orders.desired(c))
+        )
+        if position is not None:
+            context.fleet_facts.begin(position, alarms)
+            self.fleet_desired.load(desired)
+            log.info("uplink: epoch %s, fact %d", position.epoch, position.facts)
 
     async def run(self) -> None:
         """Serve the guard link, reconcile and checkpoint until cancelled; any exception raised is a bug."""
@@ -135,6 +165,8 @@ class Service:
             group.create_task(self._serve_queue_when_wanted())
             group.create_task(self._checkpoint_forever())
             group.create_task(ConsoleServer(self.context).serve())
+            if self.context.fleet_facts.enabled:
+                group.create_task(self.uplink.serve())
 
     async def close(self) -> None:
         """End all watches, write the last checkpoint, close the database. Sessions go on in the guard."""
@@ -189,7 +221,8 @@ class Service:
     # --- the guard's callbacks ---------------------------------------------------------------------------------------
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
-        self._event_handler.on_snapshot(snapshot)
+        if self._event_handler.on_snapshot(snapshot):
+            self._reconcile_wanted.set()  # which writes what came with it
         for session in self.context.sessions:
             if self.context.is_held(session) and session.used_up():
                 session.stop_reason = EndReason.LIMIT_MONEY

@@ -2,19 +2,23 @@
 
 import asyncio
 import logging
+import sqlite3
 from pathlib import Path
 
 from nacl.signing import SigningKey
 
+from cabinet.clock import WallTime
 from cabinet.errors import CabinetError, StoreError
 from cabinet.link import service_status
 from cabinet.link.service_status import ServiceStatus
+from cabinet.records import SignedClosing
 from cabinet.service.accounts import admin
 from cabinet.service.accounts.sign_in import Authenticator
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import Unclosed
-from cabinet.store import month_closing, residents
+from cabinet.store import fleet_orders, month_closing, outbox, residents
 from cabinet.system.computer_state import all_problems
+from cabinet.uplink.messages import MonthClosed
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +47,23 @@ class Housekeeping:
                 await self._context.storage.back_up(self._context.clock.wall())
             except StoreError as error:
                 log.error("no backup today: %s", error)
+            await self._delete_old_facts()
             for _ in range(HOURS_A_DAY):  # the clock is set some time after the start: a day would be too long to wait
                 try:
                     await self.close_month()
                 except StoreError as error:
                     log.error("the month is not closed: %s", error)
                 await asyncio.sleep(HOUR_S)
+
+    async def _delete_old_facts(self) -> None:
+        """Delete what the fleet acknowledged a month ago, if the clock is right."""
+        wall = self._context.clock.wall()
+        if self._context.fleet_facts.enabled and wall.trusted:
+            try:
+                await self._context.storage.write(lambda c: outbox.delete_old(c, wall))
+                await self._context.storage.write(lambda c: fleet_orders.delete_old_refused(c, wall))
+            except StoreError as error:
+                log.error("old facts are not deleted: %s", error)
 
     async def _warn_of_similar_cards(self) -> None:
         """Warn of old cards that differ in capital letters only: each is found by its exact spelling only.
@@ -87,13 +102,21 @@ class Housekeeping:
             key = await self.key()
             why = "storage"
             site_id = context.config.site.site_id
-            signed = await context.storage.write(lambda c: month_closing.close(c, key, site_id, month, wall, month_ms))
+            signed = await context.storage.write(lambda c: self._close(c, key, site_id, month, wall, month_ms))
         except StoreError:
             self._note(Unclosed(month, why))
             raise
         self._note(None)
         if signed is not None:
             log.info("usage log closed for %s up to record %d", month, signed.closing.last_number)
+
+    def _close(
+        self, connection: sqlite3.Connection, key: SigningKey, site_id: str, month: str, wall: WallTime, before_ms: int
+    ) -> SignedClosing | None:
+        signed = month_closing.close(connection, key, site_id, month, wall, before_ms)
+        if signed is not None and self._context.fleet_facts.enabled:
+            outbox.add(connection, MonthClosed(signed), wall)
+        return signed
 
     def _note(self, unclosed: Unclosed | None) -> None:
         """Set `unclosed` for the pages and the console; log it once, not every hour."""

@@ -87,6 +87,7 @@ class ResidentView(msgspec.Struct, frozen=True):
     held_fen: int
     group: str = ""  # selects the tariff
     guest: bool = False  # has no card; the property gave access for a limited time
+    phone: str = ""  # masked, of a resident who signs in by phone and has no card
 
 
 class ExpectedEnd(msgspec.Struct, frozen=True):
@@ -193,6 +194,19 @@ class CabinetView(msgspec.Struct, frozen=True):
     waiting: int
 
 
+class PlaceView(msgspec.Struct, frozen=True):
+    """The cabinet that a page is about: names and phone for its frame, state for its notice, and two of its rules."""
+
+    name: str
+    name_en: str  # "" if there is none
+    complaint_phone: str
+    minimum_hold_fen: int  # a charge needs at least so much free money
+    no_load_s: int  # a charge waits so long for its plug
+    cabinet: CabinetView
+    guard_reachable: bool
+    has_queue: bool = True  # a charge for which there is no power now can wait
+
+
 class DayFigures(msgspec.Struct, frozen=True):
     sessions: int
     energy_mwh: int
@@ -234,33 +248,36 @@ class QueuePort(Protocol):
     async def leave(self, resident_id: int) -> None:
         """Leave the queue. Idempotent."""
 
-    def view(self, resident_id: int) -> WaitingView | None:
+    async def view(self, resident_id: int) -> WaitingView | None:
         """Return the resident's own entry, if there is one."""
 
 
 class ChargesPort(Protocol):
-    """Outlets and charges. A method that cannot act raises `Refused` (code: `model.REFUSALS`) and changes nothing."""
+    """Outlets and charges of residents, at one cabinet or at all cabinets of a fleet.
+
+    A method that cannot act raises `Refused` (code: `model.REFUSALS`) and changes nothing.
+    """
 
     @property
     def queue(self) -> QueuePort: ...
 
-    def outlet(self, code: str) -> OutletView: ...
-    def outlets(self) -> list[OutletView]: ...
-    def cabinet(self) -> CabinetView: ...
-    def snapshot(self) -> Snapshot:
-        """Return the guard's last published snapshot; refuses guard_unreachable."""
+    def frame(self) -> PlaceView:
+        """Return the place of a page that is about no outlet in particular."""
 
-    def guard_reachable(self) -> bool: ...
-    def accepting(self) -> str | None:
-        """Return the code if no new sessions start (guard_unreachable, storage_full, storage_damaged), else None."""
+    async def place(self, of: OutletView | SessionView) -> PlaceView:
+        """Return the cabinet of this outlet or charge."""
 
-    def computer_problems(self) -> list[str]:
-        """Return the computer's problems that staff should know, as codes of the texts `computer.<code>.staff`."""
+    async def outlet(self, code: str) -> OutletView:
+        """Return one outlet. Refuses unknown_code."""
 
-    def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
+    async def outlets(self) -> list[OutletView]:
+        """Return the outlets that the front page lists."""
+
+    async def price(self, code: str, group: str, power_w: int | None = None) -> PriceView | None:
         """Return the prices for a charge that begins now at this outlet, for a resident of `group` ("" if not known).
 
-        The example is for a charger of `power_w`, if that is known. Refuses unknown_code.
+        The example is for a charger of `power_w`, if that is known. None if a fleet does not know the prices of the
+        cabinet; then no charge can start there by phone. Refuses unknown_code.
         """
 
     async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
@@ -273,25 +290,44 @@ class ChargesPort(Protocol):
     async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
         """Return the resident's sessions, newest first."""
 
-    async def todays_sessions(self) -> list[SessionView]:
-        """Return the sessions of all residents that began today, newest first."""
-
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]: ...
     async def history(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
         """Return the resident's charges numbered below `before`, newest first; at most 100."""
 
     async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage: ...
-    def changes(self, outlet: int) -> AsyncIterator[None]:
-        """Yield at once, then whenever the view of this outlet may have changed; at most twice a second."""
+    def changes(self, of: OutletView | SessionView) -> AsyncIterator[None]:
+        """Yield at once, then whenever the view of this outlet or charge may have changed; at most twice a second."""
+
+
+class OverviewPort(Protocol):
+    """One cabinet as a whole, for its property, its programs and its front page."""
+
+    async def outlets(self) -> list[OutletView]: ...
+    def cabinet(self) -> CabinetView: ...
+    def snapshot(self) -> Snapshot:
+        """Return the guard's last published snapshot; refuses guard_unreachable."""
+
+    def guard_reachable(self) -> bool: ...
+    def accepting(self) -> str | None:
+        """Return the code if no new sessions start (guard_unreachable, storage_full, storage_damaged), else None."""
+
+    def computer_problems(self) -> list[str]:
+        """Return the computer's problems that staff should know, as codes of the texts `computer.<code>.staff`."""
+
+    async def todays_sessions(self) -> list[SessionView]:
+        """Return the sessions of all residents that began today, newest first."""
 
     def cabinet_changes(self) -> AsyncIterator[None]:
-        """Yield as `changes`, for the whole cabinet."""
+        """Yield as `ChargesPort.changes`, for the whole cabinet."""
 
 
-class AccountsPort(Protocol):
-    """Sign-in of residents, guests, staff and programs. All sign-ins refuse locked_out(retry_after_s), storage_full."""
+class ResidentAccountsPort(Protocol):
+    """Sign-in of residents and guests. All sign-ins refuse locked_out(retry_after_s), storage_full.
 
-    async def sign_in(self, card: str, pin: str, address: str) -> str:
+    `at` is the code of the outlet that the person is at, "" if none is known: in a fleet, its company knows the person.
+    """
+
+    async def sign_in(self, card: str, pin: str, address: str, at: str = "") -> str:
         """Return a session token for the cookie.
 
         Refuses wrong_card_or_pin (one code for both), card_blocked (only if the PIN is right).
@@ -299,6 +335,16 @@ class AccountsPort(Protocol):
 
     async def sign_in_guest(self, code: str, address: str) -> str:
         """Sign in with a code that is valid once; refuses wrong_code, card_blocked."""
+
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        """Sign out; with `everywhere`, in every browser of the same person."""
+
+    async def resident(self, token: str, at: str = "") -> ResidentView:
+        """Return the resident who is signed in with `token`. Refuses signed_out, also if unknown at `at`."""
+
+
+class StaffAccountsPort(ResidentAccountsPort, Protocol):
+    """Sign-in of residents and of the property's staff."""
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
         """Return a token, or the key for `sign_in_staff_code` if the login has a second factor.
@@ -312,11 +358,9 @@ class AccountsPort(Protocol):
         Refuses expired, wrong_second_factor. A wrong code counts like a wrong password.
         """
 
-    async def sign_out(self, token: str, everywhere: bool = False) -> None:
-        """Sign out; with `everywhere`, in every browser of the same person."""
 
-    async def resident(self, token: str) -> ResidentView:
-        """Return the resident who is signed in with `token`. Refuses signed_out."""
+class AccountsPort(StaffAccountsPort, Protocol):
+    """Sign-in of residents, staff and programs."""
 
     async def check_scope(self, bearer: str, scope: str) -> None:
         """Check an API token. Refuses wrong_token; scope_missing if the token is valid but lacks the scope."""

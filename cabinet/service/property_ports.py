@@ -19,7 +19,7 @@ from cabinet.records import (
     UsageHead,
     UsageRecord,
 )
-from cabinet.service.ports import AccountsPort, ChargesPort, DayFigures, Unclosed
+from cabinet.service.ports import AccountsPort, ChargesPort, DayFigures, OverviewPort, Unclosed
 from cabinet.service.property_views import (
     Comparison,
     DaySum,
@@ -219,21 +219,33 @@ class TokensPort(Protocol):
         """Revoke a token. Idempotent."""
 
 
-class PropertyPort(Protocol):
-    """Functions for the property's pages and programs. A method that cannot act raises `Refused` and changes nothing.
+class SharedPropertyPort(Protocol):
+    """Functions for the property's pages that a cabinet and a fleet share.
 
-    Methods with an `actor` check the role; the caller of the others has checked a role or an API token.
+    A method that cannot act raises `Refused` and changes nothing.
     """
 
     def wall(self) -> WallTime:
-        """Return the time by the cabinet's clock."""
+        """Return the time by the clock of the cabinet or the fleet."""
+
+    @property
+    def residents(self) -> ResidentsPort: ...
+    @property
+    def staff(self) -> StaffPort: ...
+    @property
+    def audit(self) -> AuditPort: ...
+
+
+class PropertyPort(SharedPropertyPort, Protocol):
+    """Functions for the property's pages and programs of one cabinet.
+
+    Methods with an `actor` check the role; the caller of the others has checked a role or an API token.
+    """
 
     @property
     def figures(self) -> StatisticsPort: ...
     @property
     def log(self) -> UsageLogPort: ...
-    @property
-    def residents(self) -> ResidentsPort: ...
     @property
     def imports(self) -> ImportsPort: ...
     @property
@@ -243,11 +255,7 @@ class PropertyPort(Protocol):
     @property
     def trips(self) -> TripsPort: ...
     @property
-    def staff(self) -> StaffPort: ...
-    @property
     def second_factor(self) -> SecondFactorPort: ...
-    @property
-    def audit(self) -> AuditPort: ...
 
 
 class ServicePorts(Protocol):
@@ -255,6 +263,8 @@ class ServicePorts(Protocol):
 
     @property
     def charges(self) -> ChargesPort: ...
+    @property
+    def overview(self) -> OverviewPort: ...
     @property
     def accounts(self) -> AccountsPort: ...
     @property

@@ -17,7 +17,7 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.store import consistency_check, file_owner, ledger_books, usage
+from cabinet.store import consistency_check, file_owner, ledger_books, outbox, usage
 from cabinet.store.database import Database, translated
 from cabinet.system import backup_names
 from cabinet.system.atomic_file import replacing, sync, write_file
@@ -193,6 +193,7 @@ def restore(database: Path, backup: Path, wall: WallTime) -> Path | None:
                     "INSERT INTO restored (unix_ms, backup, first_number) VALUES (?, ?, ?)",
                     (wall.unix_ms, backup.name, last + 1 + NUMBERS_LEFT_OUT),
                 )
+                outbox.forget(connection)  # the fleet has facts that this store never wrote: another epoch begins
         finally:
             copy.close()
         sync(fresh)

@@ -13,17 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import SigningKey
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
 from cabinet.records import Closing, SignedClosing
 from cabinet.system.atomic_file import write_file
+from cabinet.usage_chain import canonical_closing, is_signed
 
 log = logging.getLogger(__name__)
 
-_encoder = msgspec.json.Encoder(order="sorted")
 _making = threading.Lock()  # housekeeping and the pages load the key in threads of their own
 
 
@@ -48,10 +47,6 @@ def load_key(path: Path, make: bool = False) -> SigningKey:
 
 def public(key: SigningKey) -> str:
     return base64.b64encode(bytes(key.verify_key)).decode()
-
-
-def canonical(closing: Closing) -> bytes:
-    return _encoder.encode(closing)
 
 
 def close(
@@ -80,7 +75,7 @@ def close(
         1 if last is None else last.number + 1, site_id, month, first_number, last_number, last_hash,
         energy_mwh, electricity_fen, service_fen, wall, public(key),
     )  # fmt: skip
-    body = canonical(closing)
+    body = canonical_closing(closing)
     signature = base64.b64encode(key.sign(body).signature).decode()
     connection.execute(
         "INSERT INTO usage_closing (number, month, body, signature) VALUES (?, ?, ?, ?)",
@@ -132,17 +127,6 @@ def all_signed(connection: sqlite3.Connection) -> Iterator[SignedClosing]:
 
 def months_closed(connection: sqlite3.Connection) -> set[str]:
     return {row["month"] for row in connection.execute("SELECT month FROM usage_closing")}
-
-
-def is_signed(signed: SignedClosing, key: str) -> bool:
-    """Return whether the signature matches the public `key`."""
-    try:
-        VerifyKey(base64.b64decode(key, validate=True)).verify(
-            canonical(signed.closing), base64.b64decode(signed.signature, validate=True)
-        )
-    except (BadSignatureError, ValueError):
-        return False
-    return True
 
 
 def problem_of(connection: sqlite3.Connection, signed: SignedClosing, key: str) -> str | None:

@@ -14,6 +14,7 @@ from cabinet.clock import day_start_ms
 from cabinet.config.keys import SiteSection
 from cabinet.records import SignedClosing, UsageHead
 from cabinet.store import month_closing
+from cabinet.usage_chain import is_signed
 
 MAX_REPORTED = 20  # problems listed of one kind
 MAX_UNIX_MS = 253_370_764_800_000  # the year 9999, the last one of `datetime`
@@ -73,7 +74,7 @@ def compare_closings(
     here = {signed.closing.number: signed for signed in own}
     for signed in kept:
         closing, mine = signed.closing, here.get(signed.closing.number)
-        if not month_closing.is_signed(signed, key):
+        if not is_signed(signed, key):
             continue  # already reported: it proves nothing
         if mine is None:
             problems.append(

@@ -33,6 +33,8 @@ class ListRow(msgspec.Struct, frozen=True):
     held_fen: int
 
 
+FLEET_CARD = "erased-fleet"  # of the row that charges of the fleet's orders refer to: a card that nobody can have
+
 _RESIDENT = 'SELECT *, tariff_group AS "group" FROM resident'
 
 _LIST = (
@@ -62,10 +64,22 @@ def add(
     return cursor.lastrowid
 
 
+def add_fleet_row(connection: sqlite3.Connection, unix_ms: int) -> int:
+    """Add the row that charges of the fleet's orders refer to, unless it is there; return its id.
+
+    Like an erased resident it has no holder, no PIN and no sign-in, and is in no list.
+    """
+    connection.execute(
+        "INSERT OR IGNORE INTO resident (card, pin_hash, blocked, added_unix_ms) VALUES (?, '', 1, ?)",
+        (FLEET_CARD, unix_ms),
+    )
+    return rows.number(connection, "SELECT id FROM resident WHERE card = ?", FLEET_CARD)
+
+
 def holder_of(connection: sqlite3.Connection, resident_id: int) -> str:
-    """Return the pseudonym of a resident in the usage log."""
+    """Return the pseudonym of a resident in the usage log; empty for the fleet's."""
     row = connection.execute("SELECT holder FROM resident WHERE id = ?", (resident_id,)).fetchone()
-    return str(row["holder"])
+    return str(row["holder"] or "")
 
 
 def erase(connection: sqlite3.Connection, resident_id: int) -> None:
@@ -95,8 +109,8 @@ def by_card(connection: sqlite3.Connection, card: str) -> ResidentRow | None:
 
 def all_by_card(connection: sqlite3.Connection, card: str) -> list[ResidentRow]:
     """Return the residents with a card of this normal form: at most one, except for cards of an older version."""
-    sql = f"{_RESIDENT} WHERE card = ? COLLATE NOCASE ORDER BY id"
-    return rows.many(connection, ResidentRow, sql, normal_form.card(card))
+    sql = f"{_RESIDENT} WHERE card = ? COLLATE NOCASE AND card != ? ORDER BY id"
+    return rows.many(connection, ResidentRow, sql, normal_form.card(card), FLEET_CARD)
 
 
 def similar_cards(connection: sqlite3.Connection) -> list[list[str]]:
@@ -122,7 +136,7 @@ def is_erased(row: ResidentRow) -> bool:
 
 
 def all_residents(connection: sqlite3.Connection) -> list[ResidentRow]:
-    return rows.many(connection, ResidentRow, f"{_RESIDENT} ORDER BY card")
+    return rows.many(connection, ResidentRow, f"{_RESIDENT} WHERE card != ? ORDER BY card", FLEET_CARD)
 
 
 def set_blocked(connection: sqlite3.Connection, resident_id: int, blocked: bool) -> None:

@@ -6,18 +6,17 @@ chain is stored separately: records cut off the end are detected too. The chain 
 whole by a person with write access to the file.
 """
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from cabinet.records import UsageFilter, UsageRecord
 from cabinet.store import rows
 from cabinet.texts import number_format
+from cabinet.usage_chain import FIRST_PREVIOUS_HASH, canonical, hash_of_body
 
-FIRST_PREVIOUS_HASH = "0" * 64
 RECORDS_A_STEP = 1000  # between two progress reports of `verify`
 
 _WITH_CARD = "SELECT body, record_hash, card FROM usage_record LEFT JOIN resident USING (holder)"
@@ -29,7 +28,6 @@ _FIGURES = (
     " FROM usage_record LEFT JOIN resident USING (holder)"
 )
 
-_encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder(UsageRecord)
 
 
@@ -60,17 +58,6 @@ class Verified(msgspec.Struct, frozen=True):
     bad: BadRecord | None
 
 
-def canonical(record: UsageRecord) -> bytes:
-    """Return the bytes to hash: all fields except the hash itself and the card, which can be erased.
-
-    Records from before the introduction of holders contain their masked card, and keep it.
-    """
-    fields: dict[str, Any] = msgspec.to_builtins(record)
-    del fields["record_hash"]
-    del fields["card" if record.holder else "holder"]
-    return _encoder.encode(fields)
-
-
 def append(connection: sqlite3.Connection, record: UsageRecord) -> UsageRecord:
     """Append `record` with the next number, chained; return it with `number` and hashes filled in.
 
@@ -80,7 +67,7 @@ def append(connection: sqlite3.Connection, record: UsageRecord) -> UsageRecord:
     number, previous_hash = (0, FIRST_PREVIOUS_HASH) if head is None else (head["number"], head["record_hash"])
     chained = msgspec.structs.replace(record, number=number + 1, previous_hash=previous_hash)
     body = canonical(chained)
-    complete = msgspec.structs.replace(chained, record_hash=_hash(body))
+    complete = msgspec.structs.replace(chained, record_hash=hash_of_body(body))
     connection.execute(
         "INSERT INTO usage_record (number, session_id, ended_unix_ms, body, record_hash, holder)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -120,12 +107,9 @@ def newest(connection: sqlite3.Connection, wanted: UsageFilter, before: int | No
 def stored(connection: sqlite3.Connection, number: int) -> tuple[UsageRecord, str, bool] | None:
     """Return record `number`, the canonical JSON that is hashed, and whether that JSON gives the record's hash."""
     row = connection.execute(f"{_WITH_CARD} WHERE number = ?", (number,)).fetchone()
-    return None if row is None else (_record(row), row["body"], _hash(row["body"].encode()) == row["record_hash"])
-
-
-def hash_of(record: UsageRecord) -> str:
-    """Return the hash computed from the contents of the record."""
-    return _hash(canonical(record))
+    if row is None:
+        return None
+    return _record(row), row["body"], hash_of_body(row["body"].encode()) == row["record_hash"]
 
 
 def hash_of_session(connection: sqlite3.Connection, session_id: str) -> str | None:
@@ -194,7 +178,7 @@ def _problem(row: sqlite3.Row, expected: int, previous_hash: str) -> str | None:
         return "dropped: there is no such record"
     if number < expected:
         return "inserted: the log begins with number 1"
-    if _hash(row["body"].encode()) != row["record_hash"]:
+    if hash_of_body(row["body"].encode()) != row["record_hash"]:
         return "edited: its contents do not give its hash"
     try:
         record = msgspec.json.decode(row["body"])
@@ -211,7 +195,3 @@ def _problem(row: sqlite3.Row, expected: int, previous_hash: str) -> str | None:
     ):
         return "edited: its columns differ from its contents"
     return None
-
-
-def _hash(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()

@@ -37,7 +37,7 @@ from cabinet.service.ports import (
     SessionView,
 )
 from cabinet.web import export
-from cabinet.web.context import Connection, PageRequest, WebSite, language_of
+from cabinet.web.context import CabinetSite, Connection, PageRequest, language_of
 from cabinet.web.errors import Problem
 
 MAX_RECORDS = 1000
@@ -52,7 +52,7 @@ def needs(scope: str) -> Guard:
         scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
             raise Refused("wrong_token")
-        await WebSite.of(connection).accounts.check_scope(token.strip(), scope)
+        await CabinetSite.of(connection).accounts.check_scope(token.strip(), scope)
 
     return check
 
@@ -144,7 +144,7 @@ async def usage(
     outlet: OutletNumber = None,
 ) -> Response[bytes]:
     """Return a page of the usage log as JSON lines or CSV."""
-    site = WebSite.of(request)
+    site = CabinetSite.of(request)
     records = await site.property_.log.records(_wanted(site, after, from_day, to_day, outlet), limit)
     next_after = records[-1].number if records else after
     headers = {"X-Next-After": str(next_after), "Cache-Control": "private, no-cache"}
@@ -164,7 +164,7 @@ async def usage(
 
 
 def _wanted(
-    site: WebSite, after: int, from_day: datetime.date | None, to_day: datetime.date | None, outlet: int | None
+    site: CabinetSite, after: int, from_day: datetime.date | None, to_day: datetime.date | None, outlet: int | None
 ) -> UsageFilter:
     return UsageFilter(after, *days_ms(from_day, to_day, site.zone), outlet)
 
@@ -197,7 +197,7 @@ async def usage_export(
     to_day: ToDay = None,
     outlet: OutletNumber = None,
 ) -> Stream:
-    site = WebSite.of(request)
+    site = CabinetSite.of(request)
     wanted = _wanted(site, 0, from_day, to_day, outlet)
     return await export.respond(site, wanted, format, lang or language_of(request))
 
@@ -217,7 +217,7 @@ class Closings(msgspec.Struct):
 )
 async def usage_closings(request: PageRequest) -> Response[Closings]:
     """Return the closings. Copies kept elsewhere reveal a log that was rewritten as a whole."""
-    log = WebSite.of(request).property_.log
+    log = CabinetSite.of(request).property_.log
     return Response(Closings(await log.public_key(), await log.closings()))
 
 
@@ -234,7 +234,7 @@ class Heads(msgspec.Struct):
 async def usage_heads(request: PageRequest, from_day: FromDay = None, to_day: ToDay = None) -> Response[Heads]:
     """Return the heads. If copies are fetched daily and kept elsewhere, `cabinet usage verify --heads` finds later
     changes and truncation."""
-    site = WebSite.of(request)
+    site = CabinetSite.of(request)
     wanted = _wanted(site, 0, from_day, to_day, None)
     return Response(Heads(await site.property_.log.heads(wanted.from_unix_ms, wanted.to_unix_ms)))
 
@@ -242,36 +242,36 @@ async def usage_heads(request: PageRequest, from_day: FromDay = None, to_day: To
 @get("/outlets", guards=[needs(CABINET_READ)], summary="Every outlet as it is now", responses=PROBLEMS)
 async def outlets(request: PageRequest) -> Response[list[OutletView]]:
     """Return the public state of each outlet, as seen at the cabinet, and the reason if it cannot start now."""
-    return Response(WebSite.of(request).charges.outlets(), headers=NOW)
+    return Response(await CabinetSite.of(request).overview.outlets(), headers=NOW)
 
 
 @get("/cabinet", guards=[needs(CABINET_READ)], summary="The cabinet as a whole, now", responses=PROBLEMS)
 async def cabinet(request: PageRequest) -> Response[CabinetView]:
     """Return a fault that has opened every outlet, the load of the feed, and the number of waiting residents."""
-    return Response(WebSite.of(request).charges.cabinet(), headers=NOW)
+    return Response(CabinetSite.of(request).overview.cabinet(), headers=NOW)
 
 
 @get("/readings", guards=[needs(CABINET_READ)], summary="Everything the guard measures, now", responses=PROBLEMS)
 async def readings(request: PageRequest) -> Response[Snapshot]:
     """Return the snapshot that the guard publishes several times a second: each value with its time and quality."""
-    return Response(WebSite.of(request).charges.snapshot(), headers=NOW)
+    return Response(CabinetSite.of(request).overview.snapshot(), headers=NOW)
 
 
 @get("/sessions", guards=[needs(SESSIONS_READ)], summary="Charges that began today", responses=PROBLEMS)
 async def sessions(request: PageRequest) -> Response[list[SessionView]]:
     """Return running and ended charges of the site's date, without the residents' identity."""
-    return Response(await WebSite.of(request).charges.todays_sessions(), headers=NOW)
+    return Response(await CabinetSite.of(request).overview.todays_sessions(), headers=NOW)
 
 
 @get("/today", guards=[needs(SESSIONS_READ)], summary="Today in figures", responses=PROBLEMS)
 async def today(request: PageRequest) -> Response[DayFigures]:
     """Return charges, energy and revenue of the site's date so far; electricity is listed separately."""
-    return Response(await WebSite.of(request).property_.figures.today(), headers=NOW)
+    return Response(await CabinetSite.of(request).property_.figures.today(), headers=NOW)
 
 
 def _own_address(request: PageRequest) -> str:
     """Return the site's address as the client uses it: a proxy may terminate https, a test may use another port."""
-    public = WebSite.of(request).config.site.public_url
+    public = CabinetSite.of(request).config.site.public_url
     if request.headers.get("host") == urlsplit(public).netloc:
         return public
     return str(request.base_url).rstrip("/")
@@ -287,8 +287,8 @@ class Health(msgspec.Struct):
 @get("/healthz", include_in_schema=False)
 async def healthz(request: PageRequest) -> Response[Any]:
     """Answer 200 if new sessions can start, else 503 and the reason. For monitoring; no token is needed."""
-    charges = WebSite.of(request).charges
-    health = Health(charges.guard_reachable(), charges.accepting())
+    cabinet_ = CabinetSite.of(request).overview
+    health = Health(cabinet_.guard_reachable(), cabinet_.accepting())
     well = health.guard_reachable and health.accepting is None
     return Response(health, status_code=200 if well else 503, headers={"Cache-Control": "no-store"})
 

@@ -72,15 +72,15 @@ def resident_token(connection: Connection) -> str:
     return token
 
 
-async def resident(connection: Connection) -> ResidentView:
-    """Return the signed-in resident. Raises Refused `signed_out`."""
-    return await WebSite.of(connection).accounts.resident(resident_token(connection))
+async def resident(connection: Connection, at: str = "") -> ResidentView:
+    """Return the signed-in resident, if known at the outlet with the code `at`. Raises Refused `signed_out`."""
+    return await WebSite.of(connection).accounts.resident(resident_token(connection), at)
 
 
-async def resident_if_any(connection: Connection) -> ResidentView | None:
+async def resident_if_any(connection: Connection, at: str = "") -> ResidentView | None:
     """Return the signed-in resident, or None: for public pages."""
     try:
-        return await resident(connection)
+        return await resident(connection, at)
     except Refused as refusal:
         if refusal.code != "signed_out":
             raise
@@ -157,4 +157,4 @@ def _from_our_site(request: PageRequest) -> bool:
     site = WebSite.of(request)
     host = request.headers.get("host", "")
     schemes = ("https",) if site.secure else ("http", "https")
-    return origin in (site.config.site.public_url, *(f"{scheme}://{host}" for scheme in schemes))
+    return origin in (site.public_url, *(f"{scheme}://{host}" for scheme in schemes))

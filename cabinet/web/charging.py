@@ -25,7 +25,7 @@ async def charge_page(request: PageRequest, session_id: FromPath[str]) -> Respon
     viewer = await _Viewer.of(request)
     session = await viewer.session(session_id)
     curve = await viewer.curve(session_id)
-    return Pages.of(request).page(request, "charge.html", **viewer.values(session, curve))
+    return Pages.of(request).page(request, "charge.html", **await viewer.values(session, curve))
 
 
 @post("/charge/{session_id:str}/stop", status_code=303)
@@ -56,7 +56,7 @@ async def live(request: PageRequest, session_id: FromPath[str], shape: FromQuery
     async def render() -> tuple[Parts, bool]:
         nonlocal shown
         now = await viewer.session(session_id)
-        values = viewer.values(now, await viewer.curve(session_id))
+        values = await viewer.values(now, await viewer.curve(session_id))
         parts: Parts = {}
         if values["shape"] != shown:
             shown = values["shape"]
@@ -64,7 +64,7 @@ async def live(request: PageRequest, session_id: FromPath[str], shape: FromQuery
         parts |= {name: viewer.part(name, **values) for name in LIVE_PARTS}
         return parts, now.state == "settled"
 
-    return Streams.of(request).respond(request, viewer.site.charges.changes(session.outlet), render)
+    return Streams.of(request).respond(request, viewer.site.charges.changes(session), render)
 
 
 class _Viewer(NamedTuple):
@@ -94,8 +94,9 @@ class _Viewer(NamedTuple):
         folder = "" if name == "notice" else "charge/"
         return self.pages.part(self.language, f"{folder}{name}.html", **values)
 
-    def values(self, session: SessionView, curve: list[CurvePoint]) -> dict[str, Any]:
+    async def values(self, session: SessionView, curve: list[CurvePoint]) -> dict[str, Any]:
         """Return the values of the page and of each of its parts."""
+        place = await self.site.charges.place(session)
         return {
             "session": session,
             "curve": polyline(curve),
@@ -103,8 +104,9 @@ class _Viewer(NamedTuple):
             "charged": charged_key(session),
             "shape": _shape(session),
             "form_key": self.form_key,
-            "guard_reachable": self.site.charges.guard_reachable(),
-            "cabinet": self.site.charges.cabinet(),
+            "place": place,
+            "guard_reachable": place.guard_reachable,
+            "cabinet": place.cabinet,
             "electricity_fen": parts_fen(session.lines)[0],
         }
 

@@ -2,7 +2,8 @@
 
 import zoneinfo
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, Self, cast
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -10,8 +11,15 @@ from litestar.datastructures import State
 from litestar.params import PathParameter
 
 from cabinet.config.keys import Config
-from cabinet.service.ports import AccountsPort, ChargesPort
-from cabinet.service.property_ports import PropertyPort
+from cabinet.records import Task
+from cabinet.service.ports import (
+    AccountsPort,
+    ChargesPort,
+    OverviewPort,
+    ResidentAccountsPort,
+    StaffAccountsPort,
+)
+from cabinet.service.property_ports import PropertyPort, SharedPropertyPort
 from cabinet.texts import LANGUAGES
 from cabinet.web.address import source_of
 from cabinet.web.sim_port import SimulatorPort
@@ -32,29 +40,61 @@ LANGUAGE_COOKIE = "language"
 SIZE_COOKIE = "size"
 
 
-class WebSite(NamedTuple):
-    """The service's ports and the configuration, for every handler. `Pages.of` and `Streams.of` give the rest."""
+@dataclass(frozen=True, kw_only=True)
+class WebSite:
+    """Ports of residents' pages and the site's address, for every handler. `Pages.of` and `Streams.of` give the rest.
+
+    The pages of residents need no more: a cabinet and a fleet are two implementations of these ports.
+    """
 
     charges: ChargesPort
-    accounts: AccountsPort
-    property_: PropertyPort
-    config: Config
+    accounts: ResidentAccountsPort
     log: SourceLog
-    simulator: SimulatorPort | None = None  # only if the hardware is simulated
+    public_url: str
+    timezone: str
 
     @classmethod
-    def of(cls, connection: Connection) -> "WebSite":
-        return cast(WebSite, connection.app.state.site)
+    def of(cls, connection: Connection) -> Self:
+        return cast(Self, connection.app.state.site)
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
         """Return the time zone of the site."""
-        return zoneinfo.ZoneInfo(self.config.site.timezone)
+        return zoneinfo.ZoneInfo(self.timezone)
 
     @property
     def secure(self) -> bool:
         """Return whether the site's public address is https; if so, cookies must never be sent without https."""
-        return self.config.site.public_url.startswith("https://")
+        return self.public_url.startswith("https://")
+
+
+class NavigationEntry(NamedTuple):
+    """Entry of the navigation of the property's pages; its title is the text `nav.<name>`."""
+
+    name: str
+    path: str
+    task: Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class PropertySite(WebSite):
+    """Ports of the property's pages that a cabinet and a fleet share: sign-in, residents, staff and audit log."""
+
+    accounts: StaffAccountsPort
+    property_: SharedPropertyPort
+    sections: tuple[NavigationEntry, ...]
+    actions: tuple[str, ...]  # of the audit log
+
+
+@dataclass(frozen=True, kw_only=True)
+class CabinetSite(PropertySite):
+    """The service's ports and the configuration, for the pages and programs of one cabinet's property."""
+
+    accounts: AccountsPort
+    overview: OverviewPort
+    property_: PropertyPort
+    config: Config
+    simulator: SimulatorPort | None = None  # only if the hardware is simulated
 
 
 def address_of(connection: Connection) -> str:

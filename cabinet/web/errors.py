@@ -14,7 +14,7 @@ from cabinet.web.context import PageRequest, WebSite, address_of, language_of
 from cabinet.web.pages import Pages
 
 STATUS_OF_REFUSAL = {
-    "bad_request": 400, "bad_choice": 400, "too_many_records": 400,
+    "bad_request": 400, "bad_choice": 400, "bad_phone": 400, "no_outlet": 400, "too_many_records": 400,
     "signed_out": 401, "wrong_card_or_pin": 401, "wrong_code": 401, "wrong_token": 401,
     "no_money": 402,
     "card_blocked": 403, "not_allowed": 403, "scope_missing": 403,
@@ -30,7 +30,8 @@ STATUS_OF_REFUSAL = {
     "voltage_out_of_band": 503, "feed_full": 503, "not_ready": 503, "contactor_open": 503, "state_unwritable": 503,
     "cabinet_fault": 503, "cabinet_hot": 503, "out_of_service": 409, "work_under_way": 409, "resident_charging": 409,
     "not_fitted": 409, "bad_gain": 409, "no_contactor": 409, "no_alert_line": 409,
-    "cabinet_offline": 503, "no_answer": 503, "no_record": 503,
+    "order_expired": 503, "order_changed": 409, "tariff_changed": 409, "wrong_epoch": 409, "uplink_off": 503,
+    "cabinet_offline": 503, "no_answer": 503, "no_record": 503, "no_price": 503, "sms_failed": 503,
     "unknown_company": 404, "unknown_site": 404, "unknown_cabinet": 404,
     "guard_unreachable": 503, "simulator_gone": 503, "storage_full": 503, "storage_damaged": 503,
 }  # fmt: skip
@@ -76,6 +77,8 @@ def refusal_text(request: PageRequest, refusal: Refused) -> str:
     t = Pages.of(request).locales[language_of(request)].texts
     known = f"refusal.{refusal.code}"
     sentence = t(known if known in t else "error.500.text")
+    if refusal.params.get("money_back"):
+        sentence = t("error.money_back", sentence=sentence)
     wait_s = refusal.params.get("retry_after_s")
     if isinstance(wait_s, int):
         sentence = t("error.with_wait", sentence=sentence, minutes=max(1, -(-wait_s // 60)))

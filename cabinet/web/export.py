@@ -12,7 +12,7 @@ from cabinet.errors import Refused
 from cabinet.records import UsageFilter, UsageRecord
 from cabinet.reports import usage_csv, usage_xlsx
 from cabinet.service.property_ports import UsageLogPort
-from cabinet.web.context import WebSite
+from cabinet.web.context import CabinetSite
 
 RECORDS_A_READ = 100  # two milliseconds of work
 CHUNK_BYTES = 64 * 1024
@@ -23,7 +23,7 @@ MEDIA_TYPES = {
 }
 
 
-async def respond(site: WebSite, wanted: UsageFilter, form: str, language: str) -> Stream:
+async def respond(site: CabinetSite, wanted: UsageFilter, form: str, language: str) -> Stream:
     """Return the file; `form` is one of MEDIA_TYPES. Raises Refused `too_many_records` if a sheet cannot hold them."""
     name = f"usage-{site.config.site.site_id}.{form}"
     body = await _sheet(site, wanted, language) if form == "xlsx" else _lines(site, wanted, form, language)
@@ -48,7 +48,7 @@ async def _pages(log: UsageLogPort, wanted: UsageFilter) -> AsyncIterator[list[U
         wanted = msgspec.structs.replace(wanted, after=records[-1].number)
 
 
-async def _lines(site: WebSite, wanted: UsageFilter, form: str, language: str) -> AsyncIterator[bytes]:
+async def _lines(site: CabinetSite, wanted: UsageFilter, form: str, language: str) -> AsyncIterator[bytes]:
     zone = site.zone
     first = True
     async for records in _pages(site.property_.log, wanted):
@@ -59,7 +59,7 @@ async def _lines(site: WebSite, wanted: UsageFilter, form: str, language: str) -
         first = False
 
 
-async def _sheet(site: WebSite, wanted: UsageFilter, language: str) -> AsyncIterator[bytes]:
+async def _sheet(site: CabinetSite, wanted: UsageFilter, language: str) -> AsyncIterator[bytes]:
     """Return the spreadsheet, completed in a separate thread before anything is sent: a partial sheet is unusable."""
     zone = site.zone
     loop = asyncio.get_running_loop()

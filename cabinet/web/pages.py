@@ -4,13 +4,12 @@ import zoneinfo
 from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 from litestar.datastructures import Cookie
 from litestar.enums import MediaType
 from litestar.response import Response
 
 from cabinet import plain_text
-from cabinet.config.keys import Config
 from cabinet.texts import LANGUAGES, Texts
 from cabinet.web import auth
 from cabinet.web.assets import Assets
@@ -28,15 +27,24 @@ class Locale(NamedTuple):
 class Pages:
     """Renderer of whole pages and of the parts that change on live pages."""
 
-    def __init__(self, config: Config, assets: Assets) -> None:
-        zone = zoneinfo.ZoneInfo(config.site.timezone)
+    def __init__(
+        self,
+        zone: zoneinfo.ZoneInfo,
+        assets: Assets,
+        parts: tuple[str, ...] = ("property",),
+        package: str = "cabinet.web",
+        **globals_: Any,
+    ) -> None:
+        """`parts`: text files besides `web`. A template of `package` replaces ours; ours is then `cabinet/<name>`."""
         self.assets = assets
         self.locales = {
-            language: Locale(texts := Texts("web", language, "property"), Formatter(texts, zone))
-            for language in LANGUAGES
+            language: Locale(texts := Texts("web", language, *parts), Formatter(texts, zone)) for language in LANGUAGES
         }
+        ours = PackageLoader("cabinet.web")
         self._environment = Environment(
-            loader=PackageLoader("cabinet.web"),
+            loader=ours
+            if package == "cabinet.web"
+            else ChoiceLoader([PackageLoader(package), ours, PrefixLoader({"cabinet": ours})]),
             autoescape=True,
             undefined=StrictUndefined,
             finalize=_shown,
@@ -44,8 +52,7 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.globals |= {
-            "config": config,
+        self._environment.globals |= globals_ | {
             "asset": assets.url,
             "bundled": "dist/app.js" in assets,
             "FORM_FIELD": auth.FORM_FIELD,
@@ -72,14 +79,15 @@ class Pages:
     ) -> Response[str]:
         """Return a whole page with `status`. It sets the form key's cookie if the browser does not have it."""
         language = language_of(request)
-        site = WebSite.of(request)
+        place = values.get("place") or WebSite.of(request).charges.frame()
         common = {
             "language": language,
             "large": large_text(request),
             "form_key": auth.form_key(request),
             "here": request.url.path,
-            "guard_reachable": site.charges.guard_reachable(),
-            "cabinet": site.charges.cabinet(),
+            "place": place,
+            "guard_reachable": place.guard_reachable,
+            "cabinet": place.cabinet,
         }
         html = self.part(language, template, **(common | values))
         own = auth.form_cookie(request)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from cabinet import normal_form
 from cabinet.errors import Refused
-from cabinet.web.context import PageRequest, WebSite
+from cabinet.web.context import PageRequest, PropertySite
 
 ONE_DAY = datetime.timedelta(days=1)
 
@@ -31,7 +31,7 @@ def presets(today: datetime.date) -> list[Preset]:
 
 
 def site_today(request: PageRequest) -> datetime.date:
-    site = WebSite.of(request)
+    site = PropertySite.of(request)
     return datetime.datetime.fromtimestamp(site.property_.wall().unix_ms / 1000, site.zone).date()
 
 

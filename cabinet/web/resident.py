@@ -31,7 +31,14 @@ MAX_SECRET = 64
 
 RECENT = 5  # charges searched for a running one, a tripped one and the usual power
 
+_OUTLET_PATH = re.compile(r"/s/([A-Za-z0-9-]{1,64})")
 _REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
+
+
+def outlet_of_path(path: str) -> str:
+    """Return the code of the outlet whose page has this path, or "" if it is another page."""
+    match = _OUTLET_PATH.fullmatch(path)
+    return normal_form.outlet_code(match[1]) if match else ""
 
 
 @get("/")
@@ -46,16 +53,16 @@ async def home_page(request: PageRequest, code: FromQuery[str] = "") -> Response
         request,
         "home.html",
         visitor=visitor,
-        outlets=WebSite.of(request).charges.outlets(),
+        outlets=await WebSite.of(request).charges.outlets(),
         running=_running(await _recent(request, visitor)),
-        waiting=_waiting(request, visitor),
+        waiting=await _waiting(request, visitor),
     )
 
 
 @get("/s/{code:str}")
 async def outlet_page(request: PageRequest, code: FromPath[str]) -> Response[Any]:
     """Show the page that the printed code of an outlet opens."""
-    return await _outlet_page(request, code, await auth.resident_if_any(request))
+    return await _outlet_page(request, code, await _visitor(request, code))
 
 
 @get("/s/{code:str}/live")
@@ -65,18 +72,18 @@ async def outlet_live(request: PageRequest, code: FromPath[str], shown: FromQuer
     The stream ends when the start form can be used: a form is never replaced while a resident fills it in.
     """
     site, pages, language = WebSite.of(request), Pages.of(request), language_of(request)
-    outlet = site.charges.outlet(normal_form.outlet_code(code))
+    outlet = await site.charges.outlet(normal_form.outlet_code(code))
     situation = shown
 
     async def render() -> tuple[Parts, bool]:
         nonlocal situation
-        values = await _outlet_values(request, code, await auth.resident_if_any(request))
+        values = await _outlet_values(request, code, await _visitor(request, code))
         if values["situation"] == situation:
             return {}, values["startable"]
         situation = values["situation"]
         return {"body": pages.part(language, "outlet_body.html", refused="", **values)}, values["startable"]
 
-    return Streams.of(request).respond(request, site.charges.changes(outlet.number), render)
+    return Streams.of(request).respond(request, site.charges.changes(outlet), render)
 
 
 @post("/s/{code:str}/start", status_code=303)
@@ -85,7 +92,7 @@ async def start(request: PageRequest, code: FromPath[str]) -> Response[Any]:
 
     With `queue=true`, a start refused for lack of power joins the power queue, and the outlet's page shows that.
     """
-    resident = await auth.resident(request)
+    resident = await auth.resident(request, normal_form.outlet_code(code))
     form = auth.form(request)
     port = WebSite.of(request).charges
     try:
@@ -112,14 +119,14 @@ async def leave(request: PageRequest, code: FromPath[str]) -> Response[Any]:
     """Leave the power queue; also dismiss the notice that waiting has ended without a charge."""
     resident = await auth.resident(request)
     port = WebSite.of(request).charges
-    outlet = port.outlet(normal_form.outlet_code(code))
+    outlet = await port.outlet(normal_form.outlet_code(code))
     await port.queue.leave(resident.resident_id)
     return Redirect(f"/s/{outlet.code}", status_code=303)
 
 
 @get("/sign-in")
 async def sign_in_page(request: PageRequest, to: FromQuery[str] = "/account") -> Response[Any]:
-    return _sign_in_page(request, auth.safe_return_path(to))
+    return sign_in_page_of(request, auth.safe_return_path(to))
 
 
 @post("/sign-in", status_code=303)
@@ -131,9 +138,9 @@ async def sign_in(request: PageRequest) -> Response[Any]:
     try:
         if not card or not pin or max(len(card), len(pin)) > MAX_SECRET:
             raise Refused("wrong_card_or_pin")
-        token = await site.accounts.sign_in(card, pin, address_of(request))
+        token = await site.accounts.sign_in(card, pin, address_of(request), outlet_of_path(to))
     except Refused as refusal:
-        return _sign_in_page(request, to, refusal, card=card[:MAX_SECRET])
+        return sign_in_page_of(request, to, refusal, card=card[:MAX_SECRET])
     remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
     return Redirect(to, status_code=303, cookies=[remembered])
 
@@ -148,7 +155,7 @@ async def sign_in_guest(request: PageRequest) -> Response[Any]:
             raise Refused("wrong_code")
         token = await site.accounts.sign_in_guest(code, address_of(request))
     except Refused as refusal:
-        return _sign_in_page(request, to, refusal, guest=True)
+        return sign_in_page_of(request, to, refusal, guest=True)
     remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
     return Redirect(to, status_code=303, cookies=[remembered])
 
@@ -191,10 +198,11 @@ async def _outlet_page(
 async def _outlet_values(request: PageRequest, code: str, visitor: ResidentView | None) -> dict[str, Any]:
     """Return the values of the outlet's page, for the first load and for live updates."""
     site = WebSite.of(request)
-    outlet = site.charges.outlet(normal_form.outlet_code(code))
+    outlet = await site.charges.outlet(normal_form.outlet_code(code))
+    place = await site.charges.place(outlet)
     recent = await _recent(request, visitor)
     running = _running(recent)
-    waiting = _waiting(request, visitor)
+    waiting = await _waiting(request, visitor)
     situation = [outlet.condition, outlet.refusal or ""]
     if waiting is not None:
         situation += [waiting.code, str(waiting.place or waiting.outcome)]
@@ -202,9 +210,9 @@ async def _outlet_values(request: PageRequest, code: str, visitor: ResidentView 
         "outlet": outlet,
         "startable": outlet.condition == "free" and outlet.refusal is None,
         "waiting": waiting,
-        "can_wait": outlet.condition == "free" and outlet.refusal == "feed_full",
+        "can_wait": place.has_queue and outlet.condition == "free" and outlet.refusal == "feed_full",
         "situation": ".".join(situation),
-        "price": site.charges.price(outlet.code, visitor.group if visitor else "", usual_w := _usual_w(recent)),
+        "price": await site.charges.price(outlet.code, visitor.group if visitor else "", usual_w := _usual_w(recent)),
         "usual_w": usual_w,
         "tripped": _tripped_here(recent, outlet),
         "visitor": visitor,
@@ -217,9 +225,15 @@ async def _outlet_values(request: PageRequest, code: str, visitor: ResidentView 
         "half_hours": HALF_HOURS_OFFERED,
         "yuan_offered": YUAN_OFFERED,
         "form_key": auth.form_key(request),
-        "guard_reachable": site.charges.guard_reachable(),
-        "cabinet": site.charges.cabinet(),
+        "place": place,
+        "guard_reachable": place.guard_reachable,
+        "cabinet": place.cabinet,
     }
+
+
+async def _visitor(request: PageRequest, code: str) -> ResidentView | None:
+    """Return the signed-in resident, if known at this outlet."""
+    return await auth.resident_if_any(request, normal_form.outlet_code(code))
 
 
 async def _recent(request: PageRequest, visitor: ResidentView | None) -> list[SessionView]:
@@ -249,12 +263,12 @@ def _tripped_here(recent: list[SessionView], outlet: OutletView) -> SessionView 
     return last
 
 
-def _waiting(request: PageRequest, visitor: ResidentView | None) -> WaitingView | None:
+async def _waiting(request: PageRequest, visitor: ResidentView | None) -> WaitingView | None:
     """Return the visitor's entry in the power queue."""
-    return None if visitor is None else WebSite.of(request).charges.queue.view(visitor.resident_id)
+    return None if visitor is None else await WebSite.of(request).charges.queue.view(visitor.resident_id)
 
 
-def _sign_in_page(
+def sign_in_page_of(
     request: PageRequest, to: str, refusal: Refused | None = None, card: str = "", guest: bool = False
 ) -> Response[Any]:
     """Return the sign-in page that leads on to `to`; if `guest`, the guest code's form is open."""

@@ -15,7 +15,7 @@ from cabinet.errors import Refused
 from cabinet.service.ports import OutletView
 from cabinet.texts import Texts
 from cabinet.web import auth
-from cabinet.web.context import PageRequest, WebSite, language_of
+from cabinet.web.context import CabinetSite, PageRequest, language_of
 from cabinet.web.errors import refused_values
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
@@ -65,7 +65,7 @@ async def page(request: PageRequest, outlet: FromQuery[int] = 0, did: FromQuery[
 @get("/sim/live")
 async def live(request: PageRequest) -> Stream:
     """Send the parts of the drawing when they change."""
-    site, pages, language = WebSite.of(request), Pages.of(request), language_of(request)
+    site, pages, language = CabinetSite.of(request), Pages.of(request), language_of(request)
 
     async def render() -> tuple[Parts, bool]:
         cabinet = await _simulator(site).look()
@@ -76,18 +76,18 @@ async def live(request: PageRequest) -> Stream:
             "events": cabinet.events[:EVENTS_SHOWN],
         }
         parts = {name: pages.part(language, f"sim/{name}.html", **values) for name in ("feed", "events")}
-        for shown in _beside(site, cabinet):
+        for shown in await _beside(site, cabinet):
             parts[f"outlet-{shown.real.number}"] = pages.part(language, "sim/outlet.html", shown=shown, **values)
         return parts, False
 
-    return Streams.of(request).respond(request, site.charges.cabinet_changes(), render, LOOK_S)
+    return Streams.of(request).respond(request, site.overview.cabinet_changes(), render, LOOK_S)
 
 
 @post("/sim", status_code=303)
 async def act(request: PageRequest) -> Response[Any]:
     """Do the form's action and show the page again. If it is refused, nothing is done and the page shows why."""
     form = auth.form(request)
-    site = WebSite.of(request)
+    site = CabinetSite.of(request)
     outlet = _whole(form.get("outlet", ""), 0, 40)
     done = form.get("do", "")
     try:
@@ -119,7 +119,7 @@ async def _do(simulator: SimulatorPort, done: str, outlet: int, form: Any) -> No
         raise Refused("bad_request")
 
 
-def _simulator(site: WebSite) -> SimulatorPort:
+def _simulator(site: CabinetSite) -> SimulatorPort:
     assert site.simulator is not None  # these pages exist only with a simulator
     return site.simulator
 
@@ -137,16 +137,16 @@ def _bus_live(cabinet: SimulatedCabinet) -> bool:
     return cabinet.mains_v >= DEAD_V and cabinet.contactor != "open"
 
 
-def _beside(site: WebSite, cabinet: SimulatedCabinet) -> list[RealAndMeasured]:
-    guard = {view.number: view for view in site.charges.outlets()}
+async def _beside(site: CabinetSite, cabinet: SimulatedCabinet) -> list[RealAndMeasured]:
+    guard = {view.number: view for view in await site.overview.outlets()}
     return [RealAndMeasured(real, guard[real.number]) for real in cabinet.outlets if real.number in guard]
 
 
 async def _page(request: PageRequest, outlet: int, did: str, refusal: Refused | None = None) -> Response[Any]:
-    site = WebSite.of(request)
+    site = CabinetSite.of(request)
     simulator = _simulator(site)
     cabinet = await simulator.look()
-    outlets = _beside(site, cabinet)
+    outlets = await _beside(site, cabinet)
     chosen = next((shown for shown in outlets if shown.real.number == outlet), outlets[min(2, len(outlets) - 1)])
     fitted = simulator.actions()
     return Pages.of(request).page(

@@ -1,5 +1,6 @@
 """Assembly of the web application: pages, API, files, errors, and the headers of every answer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Litestar, get
@@ -10,17 +11,28 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath
 from litestar.response import Response
-from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
+from litestar.types import (
+    ControllerRouterHandler,
+    LifeSpanReceive,
+    LifeSpanScope,
+    LifeSpanSend,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
 
 from cabinet import __version__
 from cabinet.clock import SystemClock
 from cabinet.config.keys import Config
+from cabinet.records import ACTIONS
 from cabinet.service.property_ports import ServicePorts
 from cabinet.web import account, api, charging, errors, front, property, reader, resident, sim
 from cabinet.web.assets import Assets
-from cabinet.web.context import PageRequest, WebSite
+from cabinet.web.context import CabinetSite, PageRequest, WebSite
 from cabinet.web.live import Streams
 from cabinet.web.pages import Pages
+from cabinet.web.property.access import SECTIONS
 from cabinet.web.sim_port import SimulatorPort
 from cabinet.web.source_log import SourceLog
 
@@ -70,7 +82,47 @@ def create_app(service: ServicePorts, config: Config, simulator: SimulatorPort |
     """Return the ASGI application over the ports of the service, and over the simulator if there is one."""
     if simulator is not None and not config.simulated:
         raise ValueError("a cabinet with real hardware has no simulator")
-    site = WebSite(service.charges, service.accounts, service.property_, config, SourceLog(SystemClock()), simulator)
+    site = site_of(service, config, simulator)
+    handlers: list[ControllerRouterHandler] = [
+        property.router,
+        api.router,
+        api.healthz,
+        reader.router,
+        *([] if simulator is None else [sim.router]),
+    ]
+    return assemble(
+        site,
+        Pages(site.zone, Assets(), config=config, second_factor=True),
+        Streams(most_of_address=config.service.connections_per_address // 2),
+        handlers,
+        _openapi(config),
+    )
+
+
+def site_of(service: ServicePorts, config: Config, simulator: SimulatorPort | None = None) -> CabinetSite:
+    return CabinetSite(
+        charges=service.charges,
+        overview=service.overview,
+        accounts=service.accounts,
+        property_=service.property_,
+        config=config,
+        public_url=config.site.public_url,
+        timezone=config.site.timezone,
+        log=SourceLog(SystemClock()),
+        sections=SECTIONS,
+        actions=ACTIONS,
+        simulator=simulator,
+    )
+
+
+def assemble(
+    site: WebSite,
+    pages: Pages,
+    streams: Streams,
+    handlers: Sequence[ControllerRouterHandler],
+    openapi: OpenAPIConfig | None = None,
+) -> Application:
+    """Return the application of the residents' pages and of `handlers`, with the protections of all of them."""
     secure_headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if site.secure else {})
     encoded = [(name.lower().encode(), value.encode()) for name, value in secure_headers.items()]
 
@@ -81,22 +133,18 @@ def create_app(service: ServicePorts, config: Config, simulator: SimulatorPort |
             message["headers"] = [*message["headers"], *((name, value) for name, value in extra if name not in present)]
 
     app = Application(
-        [
-            *(resident.router, charging.router, account.router, property.router),
-            *(api.router, api.healthz, reader.router, static_file, robots),
-            *([] if simulator is None else [sim.router]),
-        ],
+        [resident.router, charging.router, account.router, *handlers, static_file, robots],
         exception_handlers=errors.HANDLERS,
         before_send=[add_headers],
         guards=[front.refuse_malformed],
         request_max_body_size=MAX_BODY,
-        openapi_config=_openapi(config),
+        openapi_config=openapi,
         logging_config=None,
         debug=False,
     )
     app.state.site = site
-    app.state.pages = Pages(config, Assets())
-    app.state.streams = Streams(most_of_address=config.service.connections_per_address // 2)
+    app.state.pages = pages
+    app.state.streams = streams
     return app
 
 

@@ -13,6 +13,7 @@ from fleet.store.database import Connection
 class CompanyRow(msgspec.Struct, frozen=True):
     id: int
     name: str
+    complaint_phone: str
     added: datetime.datetime
 
 

@@ -45,6 +45,7 @@ class Position(msgspec.Struct, frozen=True):
     cabinet: str
     epoch: str
     number: int  # the highest contiguous one that is committed and applied
+    highest: int  # above `number` while facts wait for a missing one
     usage_number: int
     usage_hash: str
     closing_number: int

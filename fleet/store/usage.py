@@ -181,8 +181,8 @@ async def of_order(connection: Connection, company_id: int, order_number: str) -
 async def closings(connection: Connection, company_id: int, cabinet: str) -> list[tuple[str, SignedClosing]]:
     """Return the signed closings of a cabinet with their epochs, the oldest first."""
     cursor = await connection.execute(
-        "SELECT epoch, body, signature FROM usage_closing JOIN cabinet ON cabinet.id = cabinet"
-        " WHERE company_id = %s AND cabinet.id = %s ORDER BY received, number",
+        "SELECT usage_closing.epoch, body, signature FROM usage_closing"
+        " JOIN cabinet ON cabinet.id = usage_closing.cabinet WHERE company_id = %s AND cabinet.id = %s ORDER BY received, number",
         (company_id, cabinet),
     )
     return [

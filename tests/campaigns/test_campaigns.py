@@ -58,6 +58,10 @@ def test_ordinary_charges_end_as_they_should_and_trip_nothing():
     as_promised(nuisance.CAMPAIGN, seed, hours=2)
 
 
+def test_inrushes_of_a_contactor_that_closes_twice_within_a_tenth_of_a_second_are_no_short():
+    as_promised(faults.CAMPAIGN, 711196648948)
+
+
 def test_sessions_cost_what_an_oracle_says():
     print(f"seed {(campaign_seed := fresh_seed())}")
     chance = random.Random(campaign_seed)

@@ -1,8 +1,8 @@
 """Short circuits during a charge, on the real device paths."""
 
-from vm.harness import RELAYS, VmHarness
+from vm.harness import CONTACTOR, RELAYS, VmHarness
 
-PROMISE = "a short in a charge takes the relay's line on the GPIO chip low, latched, cleared by staff; others go on"
+PROMISE = "a short in a charge takes the relay's or the contactor's line low, latched, cleared by staff; others go on"
 BEFORE = "charging"
 IN_CONTAINER = True
 SHORTS = 6
@@ -22,9 +22,9 @@ def run(harness: VmHarness) -> None:
     times_ms = sorted(_short(harness, number) for number in range(SHORTS))
     harness.measured("shorts of 60 A", SHORTS, "")
     for name, value in (("soonest", times_ms[0]), ("median", times_ms[SHORTS // 2])):
-        harness.measured(f"first fault current to the line low, {name}", value, "ms")
+        harness.measured(f"first fault current to the first line low, {name}", value, "ms")
     bar_ms = FULL_WAVE_MS + SEEN_LATE_MS if harness.kernel else NOT_REAL_TIME_MS
-    harness.measured("first fault current to the line low, latest", times_ms[-1], "ms", bar_ms)
+    harness.measured("first fault current to the first line low, latest", times_ms[-1], "ms", bar_ms)
     harness.shows("it stays latched", not harness.ok(harness.closed(1)))
     harness.wait("the trips' files", f"[ $(ls /var/lib/cabinet/trips | wc -l) -ge {SHORTS} ]", 30)
     harness.shows("the flight recorder wrote every trip", True)
@@ -37,7 +37,11 @@ def run(harness: VmHarness) -> None:
 
 
 def _short(harness: VmHarness, number: int) -> float:
-    """Run one short. Return the time from its first current to the relay's line low, in ms."""
+    """Run one short. Return the time from its first current to the first command that ends it, in ms.
+
+    That is the relay's line or the contactor's: a crest that is not known to be one a relay can break is broken by the
+    contactor, and the relay opens when it has released (docs/decisions/0013).
+    """
     if number:
         harness.run(UNLATCH)
         harness.start(1)
@@ -46,7 +50,8 @@ def _short(harness: VmHarness, number: int) -> float:
     harness.run("cabinet sim fault 1 short --amps 60 --config /opt/bench/sim.toml")
     harness.wait("the line low", f"! {harness.closed(1)}", 10)
     onset_ns = max(e["at_ns"] for e in harness.journal() if e["kind"] == "fault_onset" and e["at_ns"] > since)
-    low_ns = min(at for at, line, high in harness.lines() if line == RELAYS[1] and not high and at > onset_ns)
+    cuts = (RELAYS[1], CONTACTOR)
+    low_ns = min(at for at, line, high in harness.lines() if line in cuts and not high and at > onset_ns)
     harness.run("cabinet sim clear 1 --config /opt/bench/sim.toml")
     harness.shows_once("latched: it stays open", harness.ok(f"sleep 1; ! {harness.closed(1)}"))
     return float(low_ns - onset_ns) / 1e6

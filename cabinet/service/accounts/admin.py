@@ -17,7 +17,7 @@ from cabinet.config.keys import Config
 from cabinet.errors import CabinetError, os_error_at
 from cabinet.pin_codes import may_be_set, random_pin
 from cabinet.records import Actor, Role, StaffView
-from cabinet.service.accounts.sign_in import hash_secret
+from cabinet.secret_hash import hash_secret
 from cabinet.service.ports import SCOPES
 from cabinet.store import audit, backup, residents, second_factors, sessions, staff, tokens
 from cabinet.store.database import Database

@@ -13,8 +13,9 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
 from cabinet.pin_codes import random_pin
+from cabinet.secret_hash import hash_secret
 from cabinet.service.accounts import admin
-from cabinet.service.accounts.sign_in import GUEST_NUMBER_DIGITS, hash_secret
+from cabinet.service.accounts.sign_in import GUEST_NUMBER_DIGITS
 from cabinet.store import guests, residents
 from cabinet.store.database import Database
 from cabinet.store.ledger_books import SqliteBooks

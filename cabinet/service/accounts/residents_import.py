@@ -19,8 +19,8 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock, WallTime
 from cabinet.errors import CabinetError, os_error_at
 from cabinet.pin_codes import random_pin
+from cabinet.secret_hash import hash_secret
 from cabinet.service.accounts import admin, wallets
-from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.store import residents
 from cabinet.store.database import Database
 from cabinet.store.ledger_books import SqliteBooks

@@ -6,7 +6,6 @@ known or not (`lockout`). An unknown name costs the same work as a known one.
 
 import asyncio
 import contextlib
-import functools
 import secrets
 import sqlite3
 from collections import OrderedDict
@@ -14,14 +13,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple, TypeVar
 
-import argon2
-import argon2.exceptions
-
 from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import NS, Clock, WallTime
 from cabinet.errors import Refused, StorageFull
 from cabinet.records import Actor, StaffView
+from cabinet.secret_hash import matches
 from cabinet.service.accounts import totp
 from cabinet.service.accounts.lockout import AttackWatch, Lockout
 from cabinet.service.ports import ResidentView, SecondStep
@@ -47,28 +44,6 @@ GUEST_MAX_MS = 2 * DAY_MS  # longer than any charge, so the guest can still read
 USED_STEPS = 20  # a sign-in's last use is written at most this often within its idle time, not with every page
 
 GUEST_NUMBER_DIGITS = 4  # of a guest code: they serve as the card number; the rest serves as the PIN
-
-# 19 MiB, two passes: the least memory that OWASP's password storage page gives for argon2id; a Pi has little memory
-HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-
-
-def hash_secret(secret: str) -> str:
-    """Return the hash of `secret`; takes about 50 ms."""
-    return HASHER.hash(secret)
-
-
-@functools.cache
-def _dummy_hash() -> str:
-    return hash_secret(secrets.token_hex(16))
-
-
-def matches(secret_hash: str | None, secret: str) -> bool:
-    """Return whether `secret` matches the hash; None (no such name) takes as long and never matches."""
-    try:
-        HASHER.verify(secret_hash or _dummy_hash(), secret)
-    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
-        return False
-    return secret_hash is not None
 
 
 def use_second_factor(
@@ -114,7 +89,7 @@ class Authenticator:
         self._pending_steps: OrderedDict[str, PendingSecondStep] = OrderedDict()  # by key, the oldest first
         self._hashing = ThreadPoolExecutor(1, "hashing")  # one hash at a time, to limit memory
 
-    async def sign_in(self, card: str, pin: str, address: str) -> str:
+    async def sign_in(self, card: str, pin: str, address: str, at: str = "") -> str:
         row = await self._checked(
             _card_key(card), normal_form.digits(pin), address,
             lambda: self._storage.read(lambda c: residents.by_card(c, card)), lambda found: found.pin_hash,
@@ -296,7 +271,7 @@ class Authenticator:
                 await self._storage.write(lambda c: tokens.use_login(c, token, now_ms))
         return found.who
 
-    async def resident(self, token: str) -> ResidentView:
+    async def resident(self, token: str, at: str = "") -> ResidentView:
         resident_id = await self.who("resident", token)
 
         def look(connection: sqlite3.Connection) -> ResidentView:

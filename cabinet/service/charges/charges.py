@@ -19,6 +19,7 @@ from cabinet.service.ports import (
     CabinetView,
     ChargesPage,
     OutletView,
+    PlaceView,
     PriceView,
     SessionView,
     StartChoice,
@@ -35,7 +36,7 @@ MAX_A_PAGE = 100
 
 
 class Charges:
-    """Implements `ports.ChargesPort`."""
+    """Implements `ports.ChargesPort` and `ports.OverviewPort`."""
 
     def __init__(self, context: ServiceContext, control: ChargeControl, queue: QueueControl) -> None:
         self._context = context
@@ -44,10 +45,25 @@ class Charges:
         self.guard_reachable = context.guard_reachable
         self.accepting = context.accepting
 
-    def outlet(self, code: str) -> OutletView:
+    def frame(self) -> PlaceView:
+        config = self._context.config
+        return PlaceView(
+            config.site.name,
+            config.site.name_en,
+            config.site.complaint_phone,
+            config.service.minimum_hold_fen,
+            int(config.charge.no_load_s),
+            self.cabinet(),
+            self.guard_reachable(),
+        )
+
+    async def place(self, of: OutletView | SessionView) -> PlaceView:
+        return self.frame()
+
+    async def outlet(self, code: str) -> OutletView:
         return views.outlet_view(self._context, self._context.outlet_of(code))
 
-    def outlets(self) -> list[OutletView]:
+    async def outlets(self) -> list[OutletView]:
         return [views.outlet_view(self._context, outlet) for outlet in self._context.config.outlet]
 
     def cabinet(self) -> CabinetView:
@@ -62,13 +78,13 @@ class Charges:
             raise Refused("guard_unreachable")
         return snapshot
 
-    def changes(self, outlet: int) -> AsyncIterator[None]:
-        return self._context.changes.watch(outlet)
+    def changes(self, of: OutletView | SessionView) -> AsyncIterator[None]:
+        return self._context.changes.watch(of.outlet if isinstance(of, SessionView) else of.number)
 
     def cabinet_changes(self) -> AsyncIterator[None]:
         return self._context.changes.watch(CABINET)
 
-    def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
+    async def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
         context, wall = self._context, self._context.clock.wall()
         tariff = context.tariff_catalogue.in_force(context.outlet_of(code).number, group, wall)
         return pricing.price_view(tariff, context.site_time.minute(wall), power_w or pricing.EXAMPLE_POWER_W)

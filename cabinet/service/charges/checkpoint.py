@@ -27,6 +27,7 @@ from cabinet.store import sessions as table
 from cabinet.store.ledger_books import SqliteBooks
 from cabinet.store.moment import Moment
 from cabinet.store.sessions import Transition
+from cabinet.uplink.messages import FactBody
 
 log = logging.getLogger(__name__)
 
@@ -79,16 +80,18 @@ class CheckpointWriter:
                 if meters or s.unsaved_transitions or s.stop_reason or s.finished
             ]
             samples = context.load.take(at_once=bool(taken or handled)) if meters else []
-            if not taken and not handled and not samples:
+            facts = context.fleet_facts.take()
+            if not taken and not handled and not samples and not facts:
                 await self._probe_disk()
                 return
             now = context.now()
             try:
                 await context.storage.write(
-                    lambda connection: _write(connection, context, taken, handled, samples, now)
+                    lambda connection: _write(connection, context, taken, handled, samples, facts, now)
                 )
             except BaseException:
                 context.load.give_back(samples)
+                context.fleet_facts.give_back(facts)
                 for each in taken:
                     _give_back(each)
                 raise
@@ -98,6 +101,8 @@ class CheckpointWriter:
             for each in taken:
                 if each.finished:
                     self._over(each.session)
+            if context.fleet_facts.enabled:
+                context.changes.touch(CABINET)
 
     async def _probe_disk(self) -> None:
         """Test whether a full disk takes writes again, if there is nothing else to write."""
@@ -155,6 +160,7 @@ def _write(
     taken: Iterable[_Taken],
     handled: dict[str, int],
     samples: list[LoadSample],
+    facts: list[FactBody],
     now: Moment,
 ) -> None:
     for each in taken:
@@ -168,6 +174,7 @@ def _write(
             table.update(connection, row.session_id, **changed)
         for transition in each.transitions:
             table.add_transition(connection, transition)
+        context.fleet_facts.write_steps(connection, each.session, each.transitions, now)
         for day, energy_mwh in each.days.items():
             table.add_day_energy(connection, row.outlet, day, energy_mwh)
         table.add_curve(connection, row.session_id, each.points, each.replace_curve)
@@ -175,6 +182,7 @@ def _write(
             _settle(connection, context, each.session, now)
     for guard_run, seq in handled.items():
         table.set_position(connection, guard_run, seq)
+    context.fleet_facts.write(connection, facts, now)
     if samples:
         load.add(connection, samples)
 
@@ -185,15 +193,16 @@ def _settle(connection: sqlite3.Connection, context: ServiceContext, session: Se
     lines = session.lines()
     electricity_fen, service_fen = parts_fen(lines)
     cost_fen = electricity_fen + service_fen
-    ledger.post(
-        SqliteBooks(connection, now.wall),
-        ledger.settle(session.session_id, session.resident_id, session.held_fen, electricity_fen, service_fen),
-    )
+    books = SqliteBooks(connection, now.wall)
+    ledger.post(books, ledger.settle(session.session_id, session.payer, session.held_fen, electricity_fen, service_fen))
+    if session.fleet_order is not None and session.held_fen > cost_fen:
+        ledger.post(books, ledger.order_out(session.fleet_order, session.held_fen - cost_fen))
     number = None
     if session.end_reason is not None:
         holder = residents.holder_of(connection, session.resident_id)
         record = _usage_record(context, session, session.end_reason, lines, holder)
         number = usage.append(connection, record).number
+    context.fleet_facts.write_end(connection, session, number, now)
     table.add_transition(
         connection,
         Transition(session.session_id, SessionStep.PAID, State.FINISHED, State.SETTLED, now, f"{cost_fen} fen"),

@@ -10,6 +10,7 @@ from cabinet.errors import Refused
 from cabinet.link.guard_protocol import Command
 from cabinet.model import OutletState, Snapshot
 from cabinet.service.charges.feed_load import LoadMeans
+from cabinet.service.charges.fleet_facts import FleetFacts
 from cabinet.service.charges.live import ChangeNotifier
 from cabinet.service.charges.power_queue import PowerQueue
 from cabinet.service.charges.pricing import SiteTime
@@ -117,6 +118,9 @@ class ServiceContext:
     power_queue: PowerQueue = field(default_factory=PowerQueue)
     load: LoadMeans = field(default_factory=LoadMeans)
     unclosed: Unclosed | None = None
+    fleet_facts: FleetFacts = field(default_factory=FleetFacts)
+    fleet_notes: dict[int, str] = field(default_factory=dict)  # outlets out of service by the fleet; guard: by staff
+    enrolment_code: str = ""  # typed at the console, until the uplink takes it
     computer_problems: list[str] = field(default_factory=list)  # texts `computer.<code>.staff`
 
     def now(self) -> Moment:

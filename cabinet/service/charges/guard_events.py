@@ -32,6 +32,7 @@ class GuardEventHandler:
             return
         if event.seq > guard_state.handled.get(event.guard_run, 0):
             self.apply(event)
+            self._context.fleet_facts.note_event(event, at_monotonic(self._context.now(), event.at_ns))
             guard_state.handled[event.guard_run] = event.seq
             self.notify_viewers(event.outlet)
         try:
@@ -60,13 +61,17 @@ class GuardEventHandler:
             self._note_energy(session, session.observe(event.charge_count, at), at)
             session.suspend(event.fault, at)
 
-    def on_snapshot(self, snapshot: Snapshot) -> None:
-        """Update meters and live pages; the caller compares states afterwards."""
+    def on_snapshot(self, snapshot: Snapshot) -> bool:
+        """Update meters and live pages; the caller compares states afterwards.
+
+        Return whether there is a new fact for the fleet, which should be written soon.
+        """
         context = self._context
         guard_state = context.guard_state
         guard_state.snapshot = snapshot
         now = context.now()
         context.load.add(snapshot.feed_mw, snapshot.feed_limit_mw, now)
+        new_facts = context.fleet_facts.note_snapshot(snapshot, now)
         behind = snapshot.last_seq > guard_state.handled.get(snapshot.guard_run, 0)
         guard_state.behind_since_ns = (guard_state.behind_since_ns or now.monotonic_ns) if behind else None
         for state in snapshot.outlets:
@@ -82,6 +87,7 @@ class GuardEventHandler:
             snapshot.siren,
         )
         context.changes.show(CABINET, (cabinet, context.accepting(), len(context.sessions)))
+        return new_facts
 
     def up_to_date(self) -> bool:
         """Return whether every event counted in the last snapshot was taken in, or is overdue (`MAX_BEHIND_NS`).

@@ -30,6 +30,6 @@ class PowerQueue:
         """Return the place, 1 for the next; None if the entry is over."""
         return self.waiting.index(row) + 1 if row in self.waiting else None
 
-    def others_before(self, resident_id: int) -> bool:
+    def others_before(self, resident_id: int | None) -> bool:
         """Return whether another resident comes first; this resident may be in the queue or about to join."""
         return self.head is not None and self.head.resident_id != resident_id

@@ -67,7 +67,7 @@ class QueueControl:
             await self._change(lambda c: self._enter(c, resident_id, outlet, choice, amount, now))
         except StorageFull as full:
             raise Refused("storage_full") from full
-        view = self.view(resident_id)
+        view = await self.view(resident_id)
         assert view is not None  # just joined
         return view
 
@@ -105,7 +105,7 @@ class QueueControl:
         if row is not None:
             await self._remove(row)
 
-    def view(self, resident_id: int) -> WaitingView | None:
+    async def view(self, resident_id: int) -> WaitingView | None:
         """Return the resident's own entry, if there is one."""
         queue = self._context.power_queue
         row = queue.of_resident(resident_id)

@@ -7,6 +7,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
+from cabinet.billing.ledger import Payer
 from cabinet.billing.session import SessionStep, State, allowed, next_state
 from cabinet.billing.tariff import Tariff, total_fen
 from cabinet.clock import WallTime
@@ -37,6 +40,9 @@ class Session:
     state: State
     meter: SessionMeter
     curve: Curve
+    fleet_order: str | None
+    max_energy_mwh: int | None  # of the fleet's order
+    max_charging_s: int | None
     held_at: Moment  # time of the last snapshot in which the guard held it; initially, of its authorisation
     stop_reason: EndReason | None = None  # set if the session must end, regardless of other events
     stop_who: str = ""
@@ -54,6 +60,10 @@ class Session:
     unsaved_days: dict[str, int] = field(default_factory=dict)  # mWh by day, not yet in the database
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
     over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def payer(self) -> Payer:
+        return self.resident_id if self.fleet_order is None else self.fleet_order
 
     @property
     def tariff(self) -> Tariff:
@@ -85,7 +95,12 @@ class Session:
         use = self.meter.live_use()
         bought_s = self.choice_amount if self.choice == "hours" else None
         power_w = pricing.expected_w(self.meter.mean_power_w, max_w)
-        return pricing.limits(self.tariff, use, self.held_fen, bought_s, power_w)
+        own = pricing.limits(self.tariff, use, self.held_fen, bought_s, power_w)
+        return msgspec.structs.replace(
+            own,
+            charging_s=_lower(own.charging_s, self.max_charging_s),
+            energy_mwh=_lower(own.energy_mwh, self.max_energy_mwh),
+        )
 
     def step(self, step: SessionStep, at: Moment, detail: str = "") -> bool:
         """Take `step` if the state table allows it here; otherwise change nothing and return False."""
@@ -139,6 +154,11 @@ class Session:
         return new_mwh
 
 
+def _lower(own: int | None, ordered: int | None) -> int | None:
+    """Return the lower one of two limits; an order of the fleet never raises the cabinet's own."""
+    return min((limit for limit in (own, ordered) if limit is not None), default=None)
+
+
 def restored(row: SessionRow, site_time: pricing.SiteTime, points: list[CurvePoint]) -> Session:
     """Return the session restored from its database row and the points of its curve."""
     count = MeterCount(row.energy_mwh, row.powered_ms, row.charging_ms)
@@ -158,6 +178,9 @@ def restored(row: SessionRow, site_time: pricing.SiteTime, points: list[CurvePoi
         meter=SessionMeter(row.tariff, site_time, row.used, count, row.seen, row.counter, row.peak_power_mw),
         curve=Curve(points, row.curve_step_s, count),
         held_at=row.seen,
+        fleet_order=row.fleet_order,
+        max_energy_mwh=row.max_energy_mwh,
+        max_charging_s=row.max_charging_s,
         stop_reason=row.stop_reason,
         stop_who=row.stop_who,
         refusal=row.refusal,

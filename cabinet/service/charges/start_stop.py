@@ -9,6 +9,9 @@ import asyncio
 import logging
 import secrets
 import sqlite3
+from collections.abc import Callable
+
+import msgspec
 
 from cabinet.billing import ledger
 from cabinet.billing.session import SessionStep, State
@@ -58,8 +61,8 @@ class ChargeControl:
         self._event_handler = event_handler
         self._guard_commands = guard_commands
         self._under_way: dict[tuple[int, str], asyncio.Task[str]] = {}
-        self._cards = RateLimiter(context.clock, MAX_STARTS_PER_CARD, RATE_WINDOW_S)
-        self._outlets = RateLimiter(context.clock, MAX_STARTS_PER_OUTLET, RATE_WINDOW_S)
+        self._card_starts = RateLimiter(context.clock, MAX_STARTS_PER_CARD, RATE_WINDOW_S)
+        self.outlet_starts = RateLimiter(context.clock, MAX_STARTS_PER_OUTLET, RATE_WINDOW_S)
 
     async def start(
         self, resident_id: int, code: str, choice: StartChoice, request_key: str, rate_limited: bool = True
@@ -91,21 +94,28 @@ class ChargeControl:
         if context.power_queue.others_before(resident_id) or any(s.waits_for == "feed_full" for s in context.sessions):
             raise Refused("feed_full")  # earlier residents have priority for the available power
         if rate_limited:
-            self._cards.check(resident_id)
-            self._outlets.check(outlet.number)
+            self._card_starts.check(resident_id)
+            self.outlet_starts.check(outlet.number)
         row = await context.storage.write_or_refuse(
             lambda c: self._authorise(c, resident_id, outlet, choice, amount, request_key, context.now())
         )
         # only now: a start refused above (no money, charging elsewhere) wears no relay and blocks no outlet
         if rate_limited:
-            self._cards.count(resident_id)
-            self._outlets.count(outlet.number)
-        session = restored(row, context.site_time, [])
+            self._card_starts.count(resident_id)
+            self.outlet_starts.count(outlet.number)
+        return (await self.energise(row)).session_id
+
+    async def energise(self, row: SessionRow, late: Callable[[], bool] = lambda: False) -> Session:
+        """Have the guard close the outlet for a session that is on disk. Refuses as the guard does.
+
+        If `late` returns True now, the guard is not asked and the start is refused as order_expired.
+        """
+        session = restored(row, self._context.site_time, [])
         async with session.busy:
-            context.sessions.add(session)
+            self._context.sessions.add(session)
             self._event_handler.notify_viewers(session.outlet)
-            await self._energise(session)
-        return session.session_id
+            await self._energise(session, late)
+        return session
 
     def _authorise(
         self,
@@ -123,34 +133,17 @@ class ChargeControl:
             raise Refused("outlet_busy")
         context = self._context
         tariff, held_fen = terms(connection, context, resident, outlet, choice, now)
-        number = table.next_number(connection)
-        row = SessionRow(
-            number=number,
-            session_id=secrets.token_hex(8),
-            order_number=f"{context.config.site.site_id}-{number:08}",
-            request_key=request_key,
-            resident_id=resident_id,
-            card=number_format.masked(resident.card),
-            outlet=outlet.number,
-            code=outlet.code,
-            choice=choice.kind,
-            choice_amount=amount,
-            held_fen=held_fen,
-            tariff=tariff,
-            state=State.AUTHORISED,
-            started_unix_ms=now.unix_ms,
-            started_trusted=now.trusted,
-            used=no_use(tariff),
-            seen=now,
-            curve_step_s=CURVE_STEP_S,
-        )
+        row = new_row(connection, context, outlet, choice, amount, tariff, held_fen, now, resident_id, request_key)
+        row = msgspec.structs.replace(row, card=number_format.masked(resident.card))
         table.insert(connection, row)
         ledger.post(SqliteBooks(connection, now.wall), ledger.hold(row.session_id, resident_id, held_fen))
         return row
 
-    async def _energise(self, session: Session) -> None:
+    async def _energise(self, session: Session, late: Callable[[], bool]) -> None:
         """Have the guard close the outlet; if the guard refuses, finish the session and raise the refusal."""
         try:
+            if late():
+                raise Refused("order_expired")
             await self._guard_commands.close(session)
         except Refused as refusal:
             session.refusal = refusal.code
@@ -183,9 +176,12 @@ class ChargeControl:
             return
         if session.resident_id != resident_id:
             raise Refused("not_yours")
+        await self.end(session, EndReason.STOPPED_BY_RESIDENT, "resident")
+
+    async def end(self, session: Session, reason: EndReason, who: str) -> None:
+        """End the session, unless another end is under way; return when it is settled, or after `STOP_WAIT_S`."""
         if session.stop_reason is None:
-            session.stop_reason = EndReason.STOPPED_BY_RESIDENT
-            session.stop_who = "resident"
+            session.stop_reason, session.stop_who = reason, who
         ending = self._background.start(self._end(session))
         try:
             async with asyncio.timeout(STOP_WAIT_S):
@@ -202,8 +198,47 @@ class ChargeControl:
                 await self._guard_commands.open(session, session.stop_reason or EndReason.STOPPED_BY_RESIDENT)
 
 
-def check_outlet(context: ServiceContext, outlet: OutletSection, resident_id: int) -> None:
-    """Check the interlocks of a start that need neither the database nor a request to the guard. Raises Refused."""
+def new_row(
+    connection: sqlite3.Connection,
+    context: ServiceContext,
+    outlet: OutletSection,
+    choice: StartChoice,
+    amount: int,
+    tariff: Tariff,
+    held_fen: int,
+    now: Moment,
+    resident_id: int,
+    request_key: str,
+) -> SessionRow:
+    """Return the row of a new session, which the caller inserts."""
+    number = table.next_number(connection)
+    return SessionRow(
+        number=number,
+        session_id=secrets.token_hex(8),
+        order_number=f"{context.config.site.site_id}-{number:08}",
+        request_key=request_key,
+        resident_id=resident_id,
+        card="",
+        outlet=outlet.number,
+        code=outlet.code,
+        choice=choice.kind,
+        choice_amount=amount,
+        held_fen=held_fen,
+        tariff=tariff,
+        state=State.AUTHORISED,
+        started_unix_ms=now.unix_ms,
+        started_trusted=now.trusted,
+        used=no_use(tariff),
+        seen=now,
+        curve_step_s=CURVE_STEP_S,
+    )
+
+
+def check_outlet(context: ServiceContext, outlet: OutletSection, resident_id: int | None) -> None:
+    """Check the interlocks of a start that need neither the database nor a request to the guard. Raises Refused.
+
+    `resident_id` is None for an order of the fleet.
+    """
     if (code := context.accepting()) is not None:
         raise Refused(code)
     session = context.sessions.at(outlet.number)
@@ -212,6 +247,8 @@ def check_outlet(context: ServiceContext, outlet: OutletSection, resident_id: in
     state = context.guard_state.outlet(outlet.number)
     if state is None:
         raise Refused("unknown_outlet")
+    if outlet.number in context.fleet_notes:
+        raise Refused("out_of_service")
     reserved = context.power_queue.at(outlet.number)
     if reserved is not None and reserved.resident_id != resident_id:
         raise Refused("reserved")

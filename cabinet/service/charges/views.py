@@ -31,6 +31,9 @@ def outlet_view(context: ServiceContext, outlet: OutletSection) -> OutletView:
     session = context.sessions.at(outlet.number)
     reachable = context.guard_reachable() and state is not None
     condition = _condition(state, session, cabinet_view(context).fault) if reachable else "unreachable"
+    fleet_note = context.fleet_notes.get(outlet.number)
+    if condition == "free" and fleet_note is not None:
+        condition = "needs_service"
     today = context.site_time.day(context.clock.wall())
     shown = state if reachable else None
     return OutletView(
@@ -43,7 +46,7 @@ def outlet_view(context: ServiceContext, outlet: OutletSection) -> OutletView:
         power_mw=None if shown is None else _valid(shown.power_mw),
         temperature_mc=None if shown is None else _valid(shown.temperature_mc),
         energy_today_mwh=context.daily_energy.energy_mwh(today, outlet.number),
-        note="" if shown is None else shown.note or "",
+        note=fleet_note or "" if shown is None or shown.note is None else shown.note,
     )
 
 
@@ -70,6 +73,8 @@ def _refusal(context: ServiceContext, condition: OutletCondition, state: OutletS
     refusal = None if state is None else state.refusal
     if refusal not in (None, "feed_full"):
         return refusal
+    if state is not None and state.outlet in context.fleet_notes:
+        return "out_of_service"
     if state is not None and context.power_queue.at(state.outlet) is not None:
         return "reserved"
     return refusal or context.accepting() or ("feed_full" if context.power_queue.waiting else None)

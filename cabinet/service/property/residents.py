@@ -10,7 +10,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.pin_codes import random_pin
 from cabinet.records import Actor
-from cabinet.service.accounts.sign_in import hash_secret
+from cabinet.secret_hash import hash_secret
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import PropertyResidentView, PropertyWalletLine, ResidentPage

@@ -7,8 +7,9 @@ import sqlite3
 from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.records import Actor, Role, StaffView
+from cabinet.secret_hash import hash_secret
 from cabinet.service.accounts import admin
-from cabinet.service.accounts.sign_in import Authenticator, hash_secret
+from cabinet.service.accounts.sign_in import Authenticator
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.store import second_factors, staff

@@ -1,28 +1,19 @@
 """Access control of staff, and the frame of every page: navigation by role, refusals on the page itself."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from litestar.response import Redirect, Response
 
 from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.records import Actor, Task
-from cabinet.service.property_ports import PropertyPort
+from cabinet.service.property_ports import PropertyPort, SharedPropertyPort
 from cabinet.texts import Texts
 from cabinet.web import auth
-from cabinet.web.context import PageRequest, WebSite, address_of, language_of
+from cabinet.web.context import CabinetSite, NavigationEntry, PageRequest, PropertySite, address_of, language_of
 from cabinet.web.errors import refused_values
 from cabinet.web.pages import Pages
-
-
-class NavigationEntry(NamedTuple):
-    """Entry of the navigation; its title is the text `nav.<name>`."""
-
-    name: str
-    path: str
-    task: Task
-
 
 SECTIONS = (
     NavigationEntry("overview", "/property", "look"),
@@ -43,13 +34,19 @@ async def actor(request: PageRequest, task: Task) -> Actor:
     if not token:
         raise Refused("signed_out")
     by_itself = "text/event-stream" in request.headers.get("accept", "")  # a live page is no activity of a person
-    found = await property_pages(request).staff.actor(token, address_of(request), active=not by_itself)
+    found = await shared_pages(request).staff.actor(token, address_of(request), active=not by_itself)
     found.require(task)
     return found
 
 
+def shared_pages(request: PageRequest) -> SharedPropertyPort:
+    """Return the functions that a cabinet and a fleet share."""
+    return PropertySite.of(request).property_
+
+
 def property_pages(request: PageRequest) -> PropertyPort:
-    return WebSite.of(request).property_
+    """Return the functions of a cabinet."""
+    return CabinetSite.of(request).property_
 
 
 def texts(request: PageRequest) -> Texts:
@@ -69,7 +66,7 @@ def show(
         request,
         f"property/{template}.html",
         actor=who,
-        sections=[each for each in SECTIONS if who.may(each.task)],
+        sections=[each for each in PropertySite.of(request).sections if who.may(each.task)],
         section=section,
         **(refused_values(request, refusal) | values),
     )

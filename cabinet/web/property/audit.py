@@ -8,10 +8,10 @@ from litestar.response import Response
 
 from cabinet import normal_form
 from cabinet.clock import days_ms
-from cabinet.records import ACTIONS, AuditFilter
-from cabinet.web.context import PageRequest, WebSite
+from cabinet.records import AuditFilter
+from cabinet.web.context import PageRequest, PropertySite
 from cabinet.web.period import day, number
-from cabinet.web.property.access import actor, field, property_pages, show
+from cabinet.web.property.access import actor, field, shared_pages, show
 
 ENTRIES_A_PAGE = 50
 
@@ -19,15 +19,15 @@ ENTRIES_A_PAGE = 50
 @get("/property/audit")
 async def audit_page(request: PageRequest) -> Response[Any]:
     who, asked = await actor(request, "audit"), request.query_params
-    log = property_pages(request).audit
+    log, actions = shared_pages(request).audit, PropertySite.of(request).actions
     names = await log.staff_names(who)
     shown = {name: field(asked, name, 64) for name in ("from", "to", "staff", "action", "resident")}
     staff = next((name for name in names if normal_form.text(name) == shown["staff"]), shown["staff"])
     wanted = AuditFilter(
         number(field(asked, "before", 16)),
-        *days_ms(day(shown["from"]), day(shown["to"]), WebSite.of(request).zone),
+        *days_ms(day(shown["from"]), day(shown["to"]), PropertySite.of(request).zone),
         staff,
-        shown["action"] if shown["action"] in ACTIONS else "",
+        shown["action"] if shown["action"] in actions else "",
         number(shown["resident"]),
     )
     entries = await log.entries(who, wanted, ENTRIES_A_PAGE + 1)
@@ -45,7 +45,7 @@ async def audit_page(request: PageRequest) -> Response[Any]:
         older=f"/property/audit?{urlencode(older)}" if more else "",
         filtered=any(shown.values()),
         asked=shown,
-        actions=ACTIONS,
+        actions=actions,
         names=names,
     )
 

@@ -11,7 +11,7 @@ from cabinet.errors import Refused
 from cabinet.texts import Texts
 from cabinet.trips import table
 from cabinet.trips.plot import plot
-from cabinet.web.context import PageRequest, RowNumber, WebSite, language_of
+from cabinet.web.context import CabinetSite, PageRequest, RowNumber, language_of
 from cabinet.web.period import number
 from cabinet.web.property.access import actor, field, property_pages, show
 
@@ -20,7 +20,7 @@ TRIPS_A_PAGE = 20
 
 @get("/property/faults")
 async def faults_page(request: PageRequest) -> Response[Any]:
-    who, site = await actor(request, "look"), WebSite.of(request)
+    who, site = await actor(request, "look"), CabinetSite.of(request)
     asked = {"outlet": field(request.query_params, "outlet", 8)}
     before = number(field(request.query_params, "before", 12))
     trips = await property_pages(request).trips.newest(who, before, number(asked["outlet"]), TRIPS_A_PAGE + 1)
@@ -35,9 +35,9 @@ async def faults_page(request: PageRequest) -> Response[Any]:
         "faults",
         asked=asked,
         numbers=[outlet.number for outlet in site.config.outlet],
-        faulty=[outlet for outlet in site.charges.outlets() if outlet.fault is not None],
+        faulty=[outlet for outlet in await site.overview.outlets() if outlet.fault is not None],
         trips=trips,
-        place=lambda mark: table.place(mark, words),
+        location=lambda mark: table.place(mark, words),
         cause=lambda mark: table.cause(mark, words),
         older=f"/property/faults?{urlencode(older)}" if more else "",
     )
@@ -63,8 +63,8 @@ async def trip_page(request: PageRequest, trip_number: RowNumber) -> Response[An
         header=recording.header,
         outlets=list(recording.tracks),
         outlet=outlet,
-        when=table.moment(recording.header, WebSite.of(request).zone),
-        place=lambda mark: table.place(mark, words),
+        when=table.moment(recording.header, CabinetSite.of(request).zone),
+        location=lambda mark: table.place(mark, words),
         cause=lambda mark: table.cause(mark, words),
         limits=list(table.limit_texts(recording.header.limits[outlet], words).values()),
         unrecorded=words("unrecorded", count=recording.header.unrecorded) if recording.header.unrecorded else "",
@@ -80,7 +80,7 @@ async def trip_plot(request: PageRequest, trip_number: RowNumber, outlet: RowNum
     recording = await property_pages(request).trips.recording(who, trip_number)
     if outlet not in recording.tracks:
         raise Refused("unknown_trip")
-    words, zone = Texts("trips", language_of(request)), WebSite.of(request).zone
+    words, zone = Texts("trips", language_of(request)), CabinetSite.of(request).zone
     picture = await asyncio.to_thread(plot, recording, outlet, words, zone)
     headers = {"Cache-Control": "private, max-age=3600", "Vary": "Cookie"}
     return Response(picture.encode(), media_type="image/svg+xml", headers=headers)

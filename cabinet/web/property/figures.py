@@ -7,7 +7,7 @@ from litestar.response import Response
 
 from cabinet.errors import Refused
 from cabinet.service.property_views import DaySum
-from cabinet.web.context import PageRequest, WebSite
+from cabinet.web.context import CabinetSite, PageRequest
 from cabinet.web.period import ONE_DAY, day, site_today
 from cabinet.web.property import charts
 from cabinet.web.property.access import actor, field, property_pages, show
@@ -44,7 +44,7 @@ async def figures_page(request: PageRequest) -> Response[Any]:
         day_before=load_day - ONE_DAY,
         day_after=load_day + ONE_DAY,
         load=load,
-        load_chart=charts.load_chart(load, WebSite.of(request).zone),
+        load_chart=charts.load_chart(load, CabinetSite.of(request).zone),
         sums=sums,
         total=_total(sums),
         label=label,

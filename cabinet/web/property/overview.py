@@ -5,7 +5,7 @@ from typing import Any
 from litestar import get
 from litestar.response import Response, Stream
 
-from cabinet.web.context import PageRequest, WebSite, language_of
+from cabinet.web.context import CabinetSite, PageRequest, language_of
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
 from cabinet.web.period import site_today
@@ -24,7 +24,7 @@ async def overview_page(request: PageRequest) -> Response[Any]:
 @get("/property/live")
 async def live(request: PageRequest) -> Stream:
     """Send the overview's parts when they change: one event per outlet, to send little data."""
-    site, pages, language = WebSite.of(request), Pages.of(request), language_of(request)
+    site, pages, language = CabinetSite.of(request), Pages.of(request), language_of(request)
     await actor(request, "look")
 
     async def render() -> tuple[Parts, bool]:
@@ -37,12 +37,12 @@ async def live(request: PageRequest) -> Stream:
             parts[name] = pages.part(language, f"property/{name}.html", **values)
         return parts, False
 
-    return Streams.of(request).respond(request, site.charges.cabinet_changes(), render)
+    return Streams.of(request).respond(request, site.overview.cabinet_changes(), render)
 
 
 async def _overview(request: PageRequest) -> dict[str, Any]:
-    site, figures = WebSite.of(request), property_pages(request).figures
-    outlets = site.charges.outlets()
+    site, figures = CabinetSite.of(request), property_pages(request).figures
+    outlets = await site.overview.outlets()
     load = await figures.load(site_today(request))
     return {
         "outlets": outlets,
@@ -52,13 +52,13 @@ async def _overview(request: PageRequest) -> dict[str, Any]:
         "load": load,
         "load_chart": charts.load_chart(load, site.zone),
         "highest": max((each.peak_mw for each in load.samples), default=None),
-        "sessions": await site.charges.todays_sessions(),
+        "sessions": await site.overview.todays_sessions(),
         "most_sessions": MAX_SESSIONS,
-        "accepting": site.charges.accepting(),
-        "guard_reachable": site.charges.guard_reachable(),
-        "cabinet": site.charges.cabinet(),
+        "accepting": site.overview.accepting(),
+        "guard_reachable": site.overview.guard_reachable(),
+        "cabinet": site.overview.cabinet(),
         "attack": site.accounts.attack(),
-        "computer_problems": site.charges.computer_problems(),
+        "computer_problems": site.overview.computer_problems(),
         "tariff_mistakes": site.property_.tariffs.mistakes(),
     }
 

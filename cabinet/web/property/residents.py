@@ -13,7 +13,7 @@ from cabinet.records import Actor
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, RowNumber
 from cabinet.web.period import number
-from cabinet.web.property.access import actor, done, field, property_pages, show
+from cabinet.web.property.access import actor, done, field, shared_pages, show
 
 RESIDENTS_A_PAGE = 30
 MAX_FEN = 999_999
@@ -23,7 +23,7 @@ MAX_FEN = 999_999
 async def residents_page(request: PageRequest) -> Response[Any]:
     who, asked = await actor(request, "money"), field(request.query_params, "find", 40)
     after = number(field(request.query_params, "after", 12))
-    rows = await property_pages(request).residents.found(who, asked, after, RESIDENTS_A_PAGE + 1)
+    rows = await shared_pages(request).residents.found(who, asked, after, RESIDENTS_A_PAGE + 1)
     more = len(rows) > RESIDENTS_A_PAGE
     rows = rows[:RESIDENTS_A_PAGE]
     query = urlencode({"find": asked, "after": rows[-1].resident_id}) if more else ""
@@ -57,7 +57,7 @@ async def top_up(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     try:
         amount_fen = _fen_of_yuan(field(form, "amount", 12))
         if form.get("confirmed") != "true":
-            page = await property_pages(request).residents.page(who, resident_id)
+            page = await shared_pages(request).residents.page(who, resident_id)
             return show(
                 request,
                 who,
@@ -69,9 +69,7 @@ async def top_up(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
                 note=note,
                 request_key=secrets.token_urlsafe(12),
             )
-        await property_pages(request).residents.top_up(
-            who, resident_id, amount_fen, field(form, "request_key", 64), note
-        )
+        await shared_pages(request).residents.top_up(who, resident_id, amount_fen, field(form, "request_key", 64), note)
     except Refused as refusal:
         if refusal.code != "bad_amount":
             raise
@@ -83,7 +81,7 @@ async def top_up(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
 async def undo(request: PageRequest, resident_id: RowNumber, transaction: RowNumber) -> Response[Any]:
     who = await actor(request, "money")
     try:
-        await property_pages(request).residents.undo_top_up(who, resident_id, transaction)
+        await shared_pages(request).residents.undo_top_up(who, resident_id, transaction)
     except Refused as refusal:
         if refusal.code != "cannot_undo":
             raise
@@ -94,7 +92,7 @@ async def undo(request: PageRequest, resident_id: RowNumber, transaction: RowNum
 @post("/property/residents/{resident_id:int}/block", status_code=303)
 async def block(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     who = await actor(request, "money")
-    await property_pages(request).residents.set_blocked(who, resident_id, auth.form(request).get("blocked") == "true")
+    await shared_pages(request).residents.set_blocked(who, resident_id, auth.form(request).get("blocked") == "true")
     return done(f"/property/residents/{resident_id}")
 
 
@@ -102,7 +100,7 @@ async def block(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
 async def new_pin(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     """Set a new PIN. It is shown only in this answer."""
     who = await actor(request, "money")
-    pin = await property_pages(request).residents.new_pin(who, resident_id)
+    pin = await shared_pages(request).residents.new_pin(who, resident_id)
     return await _page(request, who, resident_id, pin=pin)
 
 
@@ -111,10 +109,10 @@ async def erase(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     """Explain the consequences of erasing; with `confirmed`, erase the resident."""
     who = await actor(request, "residents")
     if auth.form(request).get("confirmed") != "true":
-        page = await property_pages(request).residents.page(who, resident_id)
+        page = await shared_pages(request).residents.page(who, resident_id)
         return show(request, who, "residents", "erase", page=page)
     try:
-        await property_pages(request).residents.erase(who, resident_id)
+        await shared_pages(request).residents.erase(who, resident_id)
     except Refused as refusal:
         if refusal.code not in ("charge_running", "money_left"):
             raise
@@ -132,7 +130,7 @@ async def _page(
     pin: str = "",
     amount: str = "",
 ) -> Response[Any]:
-    page = await property_pages(request).residents.page(who, resident_id, unmasked=unmasked)
+    page = await shared_pages(request).residents.page(who, resident_id, unmasked=unmasked)
     return show(request, who, "residents", "resident", refusal, page=page, pin=pin, amount=amount)
 
 

@@ -8,7 +8,7 @@ from litestar.response import Redirect, Response
 from cabinet.errors import Refused
 from cabinet.service.ports import SecondStep
 from cabinet.web import auth
-from cabinet.web.context import PageRequest, WebSite, address_of
+from cabinet.web.context import PageRequest, PropertySite, address_of
 from cabinet.web.errors import refused_values
 from cabinet.web.pages import Pages
 from cabinet.web.property.access import texts
@@ -23,7 +23,7 @@ async def sign_in_page(request: PageRequest) -> Response[Any]:
 
 @post("/property/sign-in", status_code=303)
 async def sign_in(request: PageRequest) -> Response[Any]:
-    site, form = WebSite.of(request), auth.form(request)
+    site, form = PropertySite.of(request), auth.form(request)
     name, password = form.get("name", "").strip(), form.get("password", "")
     try:
         if not name or not password or max(len(name), len(password)) > MAX_FIELD:
@@ -39,7 +39,7 @@ async def sign_in(request: PageRequest) -> Response[Any]:
 @post("/property/sign-in/code", status_code=303)
 async def sign_in_code(request: PageRequest) -> Response[Any]:
     """Do the second step, if the login has a second factor."""
-    site, form = WebSite.of(request), auth.form(request)
+    site, form = PropertySite.of(request), auth.form(request)
     key, code = form.get("key", ""), form.get("code", "").strip()
     try:
         if not code or max(len(key), len(code)) > MAX_FIELD:
@@ -63,14 +63,14 @@ def _code_page(request: PageRequest, key: str, refusal: Refused | None = None) -
     return Pages.of(request).page(request, "property/sign_in_code.html", key=key, **refused_values(request, refusal))
 
 
-def _signed_in(site: WebSite, token: str) -> Redirect:
+def _signed_in(site: PropertySite, token: str) -> Redirect:
     return Redirect("/property", status_code=303, cookies=[auth.make_cookie(site, auth.STAFF_COOKIE, token)])
 
 
 @post("/property/sign-out", status_code=303)
 async def sign_out(request: PageRequest) -> Response[Any]:
     """Sign out in this browser, or with `everywhere=true` in all browsers."""
-    site = WebSite.of(request)
+    site = PropertySite.of(request)
     token = auth.read_cookie(request, auth.STAFF_COOKIE)
     if token:
         await site.accounts.sign_out(token, auth.form(request).get("everywhere") == "true")

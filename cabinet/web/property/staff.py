@@ -9,7 +9,7 @@ from cabinet.errors import Refused
 from cabinet.records import ROLES, Actor, Role
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, RowNumber
-from cabinet.web.property.access import actor, done, field, property_pages, show
+from cabinet.web.property.access import actor, done, field, property_pages, shared_pages, show
 
 
 @get("/property/staff")
@@ -23,7 +23,7 @@ async def add(request: PageRequest) -> Response[Any]:
     who, form = await actor(request, "staff"), auth.form(request)
     name = field(form, "name")
     try:
-        password = await property_pages(request).staff.add(who, name, _role(form.get("role", "")))
+        password = await shared_pages(request).staff.add(who, name, _role(form.get("role", "")))
     except Refused as refusal:
         return await _page(request, who, name=name, refusal=refusal)
     return await _page(request, who, new_login=name, password=password)
@@ -33,7 +33,7 @@ async def add(request: PageRequest) -> Response[Any]:
 async def set_role(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
     try:
-        await property_pages(request).staff.set_role(who, staff_id, _role(auth.form(request).get("role", "")))
+        await shared_pages(request).staff.set_role(who, staff_id, _role(auth.form(request).get("role", "")))
     except Refused as refusal:
         return await _page(request, who, refusal=refusal)
     return done("/property/staff")
@@ -42,10 +42,8 @@ async def set_role(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
 @post("/property/staff/{staff_id:int}/password")
 async def new_password(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
-    name = next(
-        (each.name for each in await property_pages(request).staff.everybody() if each.staff_id == staff_id), ""
-    )
-    password = await property_pages(request).staff.new_password(who, staff_id)
+    name = next((each.name for each in await shared_pages(request).staff.everybody() if each.staff_id == staff_id), "")
+    password = await shared_pages(request).staff.new_password(who, staff_id)
     return await _page(request, who, new_login=name, password=password)
 
 
@@ -60,7 +58,7 @@ async def switch_off_second_factor(request: PageRequest, staff_id: RowNumber) ->
 async def remove(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
     try:
-        await property_pages(request).staff.remove(who, staff_id)
+        await shared_pages(request).staff.remove(who, staff_id)
     except Refused as refusal:
         return await _page(request, who, refusal=refusal)
     return done("/property/staff")
@@ -68,7 +66,7 @@ async def remove(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
 
 async def _page(request: PageRequest, who: Actor, refusal: Refused | None = None, **shown: str) -> Response[Any]:
     """Return the page; `shown` is the `name` typed, or `new_login` and `password`."""
-    everybody = await property_pages(request).staff.everybody()
+    everybody = await shared_pages(request).staff.everybody()
     values = {"name": "", "new_login": "", "password": ""} | shown
     return show(request, who, "staff", "staff", refusal, everybody=everybody, roles=ROLES, **values)
 
@@ -81,4 +79,5 @@ def _role(text: str) -> Role:
     raise Refused("bad_request")
 
 
-HANDLERS = [staff_page, add, set_role, new_password, switch_off_second_factor, remove]
+SHARED = [staff_page, add, set_role, new_password, remove]
+HANDLERS = [*SHARED, switch_off_second_factor]

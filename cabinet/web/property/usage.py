@@ -13,7 +13,7 @@ from cabinet.clock import days_ms
 from cabinet.errors import Refused
 from cabinet.records import Actor, UsageFilter
 from cabinet.web import export
-from cabinet.web.context import PageRequest, RowNumber, WebSite, language_of
+from cabinet.web.context import CabinetSite, PageRequest, RowNumber, language_of
 from cabinet.web.curve import polyline
 from cabinet.web.period import day, number, presets, site_today
 from cabinet.web.property.access import actor, done, field, property_pages, show
@@ -40,7 +40,7 @@ class UsageQuery(NamedTuple):
 @get("/property/usage")
 async def usage_page(request: PageRequest) -> Response[Any]:
     who = await actor(request, "look")
-    site, log = WebSite.of(request), property_pages(request).log
+    site, log = CabinetSite.of(request), property_pages(request).log
     refused, asked, records, sums = "", UsageQuery({}, UsageFilter()), [], None
     try:
         asked = await _asked(request, who)
@@ -82,13 +82,13 @@ async def usage_file(request: PageRequest) -> Stream:
     form = request.url.path.rpartition(".")[2]
     asked = await _asked(request, who)
     await property_pages(request).log.note_export(who, form, asked.described)
-    return await export.respond(WebSite.of(request), asked.wanted, form, language_of(request))
+    return await export.respond(CabinetSite.of(request), asked.wanted, form, language_of(request))
 
 
 @get("/property/usage/heads.jsonl")
 async def heads_file(request: PageRequest) -> Response[bytes]:
     """Send the last record of every day, to be kept elsewhere."""
-    who, site = await actor(request, "look"), WebSite.of(request)
+    who, site = await actor(request, "look"), CabinetSite.of(request)
     await property_pages(request).log.note_export(who, "heads", "")
     lines = [plain_text.json_text(msgspec.json.encode(head)) for head in await site.property_.log.heads(None, None)]
     name = f"heads-{site.config.site.site_id}-{site_today(request)}.jsonl"
@@ -134,7 +134,7 @@ def _fields(request: PageRequest, who: Actor) -> dict[str, str]:
 async def _asked(request: PageRequest, who: Actor) -> UsageQuery:
     """Return the requested filter. Raises Refused `bad_request`, `unknown_resident`."""
     fields = _fields(request, who)
-    from_ms, to_ms = days_ms(day(fields["from"]), day(fields["to"]), WebSite.of(request).zone)
+    from_ms, to_ms = days_ms(day(fields["from"]), day(fields["to"]), CabinetSite.of(request).zone)
     holder = None
     if fields.get("resident"):
         holder = await property_pages(request).log.holder(who, resident_id=number(fields["resident"]))

@@ -5,6 +5,7 @@
 CREATE TABLE company (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
+    complaint_phone TEXT NOT NULL DEFAULT '',
     added TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
@@ -53,7 +54,8 @@ CREATE INDEX cabinet_by_company ON cabinet (company_id, site_id);
 -- A person views the pages of this cabinet until then: the worker has it send its state every 2 s.
 CREATE TABLE viewer (
     cabinet TEXT PRIMARY KEY REFERENCES cabinet (id),
-    until TIMESTAMPTZ NOT NULL
+    until TIMESTAMPTZ NOT NULL,
+    sent TIMESTAMPTZ
 );
 
 CREATE TABLE outlet (
@@ -108,12 +110,13 @@ CREATE TABLE fact_fork (
     UNIQUE (cabinet, epoch, number, body_hash)
 );
 
--- Highest contiguous fact number committed, by epoch: the number that is acknowledged. `usage_number` and `usage_hash`
--- are those of the last record of the mirrored log.
+-- Highest contiguous fact number committed, by epoch: the number that is acknowledged. `highest` is above it while facts
+-- wait for a missing one. `usage_number` and `usage_hash` are those of the last record of the mirrored log.
 CREATE TABLE fact_position (
     cabinet TEXT NOT NULL REFERENCES cabinet (id),
     epoch TEXT NOT NULL,
     number BIGINT NOT NULL DEFAULT 0,
+    highest BIGINT NOT NULL DEFAULT 0,
     usage_number BIGINT NOT NULL DEFAULT 0,
     usage_hash TEXT NOT NULL DEFAULT '',
     closing_number BIGINT NOT NULL DEFAULT 0,
@@ -284,6 +287,7 @@ CREATE TABLE usage_record (
     PRIMARY KEY (cabinet, epoch, number)
 );
 CREATE INDEX usage_by_company ON usage_record (company_id, ended_unix_ms);
+CREATE INDEX usage_by_order ON usage_record (order_number) WHERE order_number IS NOT NULL;
 CREATE INDEX usage_by_session ON usage_record (cabinet, session_id);
 
 CREATE TABLE usage_closing (
@@ -297,7 +301,8 @@ CREATE TABLE usage_closing (
     PRIMARY KEY (cabinet, epoch, number)
 );
 
--- Problems of a mirrored log: gap, fork, rewrite, bad_hash, bad_signature, other_key. `number` is the record's.
+-- Problems of a mirrored log: gap, fork, rewrite, bad_hash, bad_signature, other_key; `number` is the record's. And of the
+-- link: missing_fact (`number` is the fact's), code_taken (the outlet's).
 CREATE TABLE log_alarm (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     cabinet TEXT NOT NULL REFERENCES cabinet (id),

@@ -25,7 +25,7 @@ async def test_service_with_a_damaged_file_starts_and_says_so(harness: ServiceHa
             service_status.path_in(Path(harness.config.paths.run)), harness.clock.monotonic_ns()
         )
         assert word == "storage_damaged", "which the console reads"
-        assert service.charges.outlet("C5T4").refusal == "storage_damaged"
+        assert (await service.charges.outlet("C5T4")).refusal == "storage_damaged"
         with pytest.raises(StoreDamaged):
             await service.charges.start(1, "C5T4", FULL, "k")
         await service.checkpoint()

@@ -137,7 +137,7 @@ async def test_a_disk_short_of_room_starts_nothing_new(harness: ServiceHarness) 
     async with harness.running() as service:
         service.context.storage.short = True
         assert service.charges.accepting() == "storage_full"
-        assert service.charges.outlet("C5T4").refusal == "storage_full"
+        assert (await service.charges.outlet("C5T4")).refusal == "storage_full"
         await service.checkpoint()  # measures anew
         assert service.charges.accepting() is None
 
@@ -183,7 +183,7 @@ async def test_service_that_starts_on_a_disk_without_room_says_so_and_begins_ane
     harness.connection_class = refusing(code, message)
     async with harness.running() as service:
         assert service.charges.accepting() == "storage_full"
-        assert service.charges.outlet("A7K2").refusal == "storage_full"
+        assert (await service.charges.outlet("A7K2")).refusal == "storage_full"
         assert standing(harness) == "storage_full"
         for what in (
             service.charges.start(2, "A7K2", FULL, "k2"),

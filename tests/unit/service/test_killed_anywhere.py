@@ -18,7 +18,7 @@ import pytest
 from cabinet.clock import NS
 from cabinet.service.app import Service
 from cabinet_testing.fake_guard import Killed
-from cabinet_testing.killed_service import CHECKPOINT_S, afterwards, charge_to_full
+from cabinet_testing.killed_service import CHECKPOINT_S, OrderedCharge, afterwards, charge_to_full
 from cabinet_testing.service_harness import ServiceHarness, Unsynced
 
 
@@ -105,15 +105,15 @@ def power_cut(harness: ServiceHarness) -> None:
     harness.clock.advance_ns(60 * NS)
 
 
+DISASTERS = [
+    pytest.param(nothing_else, 0, id="the service alone"),
+    pytest.param(guard_too, CHECKPOINT_S, id="the guard as well"),
+    pytest.param(power_cut, CHECKPOINT_S + 5, id="a power cut, and another boot"),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("disaster", "lost_s"),
-    [
-        pytest.param(nothing_else, 0, id="the service alone"),
-        pytest.param(guard_too, CHECKPOINT_S, id="the guard as well"),
-        pytest.param(power_cut, CHECKPOINT_S + 5, id="a power cut, and another boot"),
-    ],
-)
+@pytest.mark.parametrize(("disaster", "lost_s"), DISASTERS)
 def test_killed_at_every_point_of_a_session(
     tmp_path: Path, disaster: Callable[[ServiceHarness], None], lost_s: int
 ) -> None:
@@ -134,3 +134,30 @@ def test_killed_at_every_point_of_a_session(
             check(harness, point, lost_s)
 
     assert asyncio.run(story()) > 50, "the session's life has fewer points than it has statements"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("disaster", "lost_s"), DISASTERS)
+def test_order_killed_at_every_point_charges_once_and_no_fact_is_lost_or_doubled(
+    tmp_path: Path, disaster: Callable[[ServiceHarness], None], lost_s: int
+) -> None:
+    async def story() -> int:
+        point = 0
+        while True:
+            point += 1
+            harness = ServiceHarness(tmp_path / str(point))
+            charge, first = OrderedCharge(harness), Fuse(point)
+            await life(harness, first, charge.to_full)
+            if first.points < point:
+                return point
+            disaster(harness)
+            await life(harness, Fuse(1 + point * 7 % 23), charge.afterwards)
+            async with harness.running() as service:
+                await charge.afterwards(service)
+                assert await charge.problems(service) == [], f"point {point}"
+            harness.check_books()
+            counted_mwh = sum(record.energy_mwh for record in harness.records())
+            delivered_mwh = sum(harness.guard.delivered_uwh.values()) // 1000
+            assert delivered_mwh - lost_s * 100 - 1 <= counted_mwh <= delivered_mwh, f"point {point}"
+
+    assert asyncio.run(story()) > 70, "the order's life has fewer points than it has statements"

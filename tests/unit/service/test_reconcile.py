@@ -259,7 +259,7 @@ async def test_an_outlet_that_charges_for_a_session_nobody_knows_is_opened(harne
     async with harness.running() as service:
         await harness.settle(service)
         assert harness.guard.outlets[5].session_id is None
-        assert service.charges.outlet("E2W7").condition == "free"
+        assert (await service.charges.outlet("E2W7")).condition == "free"
     assert not harness.guard.events.kept
     assert harness.records() == []
     assert [type(command) for command in harness.guard.commands] == [Energise, Open]

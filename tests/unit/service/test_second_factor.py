@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cabinet import secret_hash
 from cabinet.clock import NS
 from cabinet.errors import CabinetError
 from cabinet.records import Actor
@@ -23,7 +24,7 @@ _QUICK = QUICK.hash("nobody's")
 
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sign_in, "_dummy_hash", lambda: _QUICK)
+    monkeypatch.setattr(secret_hash, "_dummy_hash", lambda: _QUICK)
 
 
 class SecondFactorHarness(SimpleNamespace):

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from cabinet import config as configuration
-from cabinet.commands import serve as serve_command
 from cabinet.system.run_folder import service_address
+from cabinet.web import server
 
 LONG_S = 120  # only keeps a broken build from hanging
 
@@ -91,7 +91,10 @@ def test_a_taken_port_is_one_line(folder: Path) -> None:
 def test_answers_are_not_held_back_for_the_askers_acknowledgement(folder: Path) -> None:
     """Nagle's algorithm costs 40 ms for every answer that is sent in two parts."""
     config = configuration.load(folder / "cabinet.toml")
-    with serve_command._listen(config) as listener, socket.create_connection(listener.getsockname()[:2]):
+    with (
+        server.listen(config.service.host, config.service.port, "service") as listener,
+        socket.create_connection(listener.getsockname()[:2]),
+    ):
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

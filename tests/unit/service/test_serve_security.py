@@ -15,9 +15,10 @@ import pytest
 import trustme
 
 from cabinet import config as configuration
-from cabinet.commands.serve import check_secrets, server_config
+from cabinet.commands.serve import check_secrets
 from cabinet.config import Config
 from cabinet.errors import CabinetError, ConfigErrors
+from cabinet.web.server import server_config
 
 LONG_S = 120  # only keeps a broken build from hanging
 
@@ -55,7 +56,7 @@ def asked_by(config: Config, address: str, headers: dict[str, str]) -> tuple[str
         await send({"type": "http.response.body", "body": b""})
 
     async def ask() -> None:
-        loaded = server_config(app, config)
+        loaded = server_config(app, config.service)
         loaded.load()
         transport = httpx.ASGITransport(loaded.loaded_app, client=(address, 50_000))
         async with httpx.AsyncClient(transport=transport, base_url="http://cabinet") as client:

@@ -6,6 +6,7 @@ from pathlib import Path
 import argon2
 import pytest
 
+from cabinet import secret_hash
 from cabinet.clock import NS, ManualClock
 from cabinet.errors import Refused
 from cabinet.link import service_status
@@ -21,7 +22,7 @@ WRONG = "0000"
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The work of checking a hash is in the hash; only making one is cheaper here."""
-    monkeypatch.setattr(sign_in, "_dummy_hash", lambda: _QUICK)
+    monkeypatch.setattr(secret_hash, "_dummy_hash", lambda: _QUICK)
 
 
 _QUICK = QUICK.hash("nobody's")
@@ -224,22 +225,22 @@ async def test_a_token_of_the_api_allows_its_scopes_until_it_is_revoked(harness:
 
 def test_an_unknown_name_costs_the_work_of_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
-    real = sign_in.HASHER.verify
+    real = secret_hash.HASHER.verify
 
     class Counting:
-        def verify(self, secret_hash: str, secret: str) -> bool:
-            checked.append(secret_hash)
-            return real(secret_hash, secret)
+        def verify(self, known: str, secret: str) -> bool:
+            checked.append(known)
+            return real(known, secret)
 
-    monkeypatch.setattr(sign_in, "HASHER", Counting())
-    assert not sign_in.matches(None, "4711")
-    assert not sign_in.matches(_QUICK, "4711")
+    monkeypatch.setattr(secret_hash, "HASHER", Counting())
+    assert not secret_hash.matches(None, "4711")
+    assert not secret_hash.matches(_QUICK, "4711")
     assert checked == [_QUICK, _QUICK]
 
 
 def test_the_hash_for_nobody_is_of_the_same_kind_as_a_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    parameters = [argon2.extract_parameters(h) for h in (sign_in._dummy_hash(), sign_in.hash_secret("x"))]
+    parameters = [argon2.extract_parameters(h) for h in (secret_hash._dummy_hash(), secret_hash.hash_secret("x"))]
     assert parameters[0] == parameters[1]
 
 

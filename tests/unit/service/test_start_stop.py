@@ -70,7 +70,7 @@ async def test_a_refused_start_does_nothing(
     async with harness.running() as service:
         found = await refusal(service.charges.start(1, code, choice, key))
         assert found.code == refused
-        assert service.charges.outlet("C5T4").condition in ("free", "needs_service")
+        assert (await service.charges.outlet("C5T4")).condition in ("free", "needs_service")
     assert harness.guard.commands == []
     assert harness.balance_fen("wallet:1") == 2000
     with harness.database() as connection:
@@ -158,7 +158,7 @@ async def test_what_the_guard_refuses_comes_to_nothing_and_says_so_again(harness
         harness.guard.refuse[Energise] = ["voltage_out_of_band"]
         for _ in range(2):
             assert (await refusal(service.charges.start(1, "C5T4", FULL, "k"))).code == "voltage_out_of_band"
-        assert service.charges.outlet("C5T4").condition == "free"
+        assert (await service.charges.outlet("C5T4")).condition == "free"
         assert await service.charges.sessions(1) == []
         view = await service.charges.start(1, "C5T4", FULL, "k2")
         assert view.state == "waiting_for_load"
@@ -188,7 +188,7 @@ async def test_a_start_the_guard_does_not_answer_is_called_off_and_costs_nothing
         harness.guard.charge(3, 5)
         await harness.settle(service)
         assert harness.guard.outlets[3].session_id is None
-        assert service.charges.outlet("C5T4").condition == "free"
+        assert (await service.charges.outlet("C5T4")).condition == "free"
     assert [type(command) for command in harness.guard.commands] == [Energise, Open][: 1 + closed]
     assert harness.balance_fen("wallet:1") == 2000
     assert [record.total_fen for record in harness.records()] == [0] * closed
@@ -248,11 +248,11 @@ async def test_without_the_guard_nothing_starts_and_pages_say_so(harness: Servic
         assert service.charges.accepting() is None
         harness.guard.disconnect()
         assert (service.charges.guard_reachable(), service.charges.accepting()) == (False, "guard_unreachable")
-        outlet = service.charges.outlet("C5T4")
+        outlet = await service.charges.outlet("C5T4")
         assert (outlet.condition, outlet.refusal, outlet.power_mw) == ("unreachable", "guard_unreachable", None)
         assert (await refusal(service.charges.start(1, "C5T4", FULL, "k"))).code == "guard_unreachable"
         await harness.guard.connect()
-        assert service.charges.outlet("C5T4").condition == "free"
+        assert (await service.charges.outlet("C5T4")).condition == "free"
         let_snapshots_age(harness)
         assert service.charges.accepting() == "guard_unreachable", "a connection over which nothing comes is none"
     assert harness.balance_fen("wallet:1") == 2000

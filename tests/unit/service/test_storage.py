@@ -21,7 +21,7 @@ async def test_pages_are_read_while_a_write_waits_for_the_disk(harness: ServiceH
         writing = asyncio.create_task(service.context.storage.write(lambda _: slow_sync()))
         await asyncio.to_thread(waiting.wait)
         async with asyncio.timeout(5):
-            assert service.charges.outlet("C5T4").condition == "in_use"
+            assert (await service.charges.outlet("C5T4")).condition == "in_use"
             assert [each.session_id for each in await service.charges.sessions(1)] == [view.session_id]
             assert (await service.property_.figures.today()).sessions == 1
         harness.guard.charge(3, 10)

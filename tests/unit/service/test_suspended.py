@@ -189,7 +189,7 @@ async def test_a_fault_of_the_whole_cabinet_ends_every_charge_with_its_name(
             )  # fmt: skip
         cabinet = service.charges.cabinet()
         assert (cabinet.fault, cabinet.latched, cabinet.siren) == (Fault.SMOKE, True, True)
-        outlet = service.charges.outlet("E2W7")
+        outlet = await service.charges.outlet("E2W7")
         assert (outlet.condition, outlet.refusal) == ("needs_service", "cabinet_fault")
     assert {record.fault for record in harness.records()} == {Fault.SMOKE}
     harness.check_books()
@@ -199,7 +199,7 @@ async def test_an_outlet_kept_open_by_the_mains_needs_no_service(harness: Servic
     async with harness.running() as service:
         harness.guard.suspend(Fault.UNDERVOLTAGE)
         await harness.settle(service)
-        outlet = service.charges.outlet("C5T4")
+        outlet = await service.charges.outlet("C5T4")
     assert (outlet.condition, outlet.refusal) == ("free", "voltage_out_of_band")
 
 

@@ -57,9 +57,9 @@ def test_tariff_of_the_residents_group_is_shown_and_charged(harness: ServiceHarn
             admin.set_group(database, CARDS[0], "staff")
         write(harness, NIGHT + 'groups = ["staff"]\n')
         async with harness.running() as service:
-            shown = service.charges.price("C5T4", "staff")
+            shown = await service.charges.price("C5T4", "staff")
             assert (shown.version, shown.priced_kwh, shown.periods[0].electricity_fen) == ("night", 100, 5103)
-            assert service.charges.price("C5T4", "").version == harness.config.tariff.version
+            assert (await service.charges.price("C5T4", "")).version == harness.config.tariff.version
             assert await charge(harness, service, 1800, 200_000) == 30 + 5
         (record,) = harness.records()
         assert (record.tariff_version, record.electricity_fen, record.lines[1].per) == ("night", 5, 100)
@@ -74,7 +74,7 @@ def test_session_keeps_the_tariff_it_began_with(harness: ServiceHarness) -> None
             view = await service.charges.start(1, "C5T4", FULL, "k")
             write(harness, NIGHT)
             await service.checkpoint()
-            assert service.charges.price("C5T4", "").version == "night", "without a restart"
+            assert (await service.charges.price("C5T4", "")).version == "night", "without a restart"
             await harness.charge(service, 3, 600)
         async with harness.running() as service:
             await harness.charge(service, 3, 600)
@@ -91,11 +91,11 @@ def test_tariff_of_the_day_goes_by_no_clock_that_lags_behind_what_was_seen(harne
     async def story() -> None:
         write(harness, NIGHT + "valid_from = 2026-05-01\n")
         async with harness.running() as service:
-            assert service.charges.price("C5T4", "").version == "night"
+            assert (await service.charges.price("C5T4", "")).version == "night"
             await charge(harness, service, 60, 200_000)
         harness.clock.set_wall(NOON_MS - 365 * 86_400_000, trusted=False)
         async with harness.running() as service:
-            assert service.charges.price("C5T4", "").version == "night"
+            assert (await service.charges.price("C5T4", "")).version == "night"
 
     run(story)
 
@@ -104,13 +104,13 @@ def test_bad_file_changes_nothing_and_is_told(harness: ServiceHarness) -> None:
     async def story() -> None:
         write(harness, NIGHT.replace("from_w = 0", "from_w = 10"))
         async with harness.running() as service:
-            assert service.charges.price("C5T4", "").version == harness.config.tariff.version
+            assert (await service.charges.price("C5T4", "")).version == harness.config.tariff.version
             (line,) = service.context.tariff_catalogue.mistakes
             assert "time_bands[1].from_w: gap" in line
             write(harness, NIGHT)
             await service.checkpoint()
             assert service.context.tariff_catalogue.mistakes == []
-            assert service.charges.price("C5T4", "").version == "night"
+            assert (await service.charges.price("C5T4", "")).version == "night"
 
     run(story)
 

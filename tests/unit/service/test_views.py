@@ -11,14 +11,14 @@ from cabinet_testing.service_harness import FULL, NOON_MS, ServiceHarness
 
 async def test_an_outlet_goes_from_free_to_in_use_to_needing_service(harness: ServiceHarness) -> None:
     async with harness.running() as service:
-        seen = [service.charges.outlet("C5T4")]
+        seen = [await service.charges.outlet("C5T4")]
         view = await service.charges.start(1, "C5T4", FULL, "k")
         await harness.charge(service, 3, 60)
-        seen.append(service.charges.outlet("C5T4"))
+        seen.append(await service.charges.outlet("C5T4"))
         harness.guard.trip(3, Fault.OUTLET_HOT)
         await harness.settle(service)
-        seen.append(service.charges.outlet("C5T4"))
-        others = [outlet for outlet in service.charges.outlets() if outlet.number != 3]
+        seen.append(await service.charges.outlet("C5T4"))
+        others = [outlet for outlet in await service.charges.outlets() if outlet.number != 3]
     assert [(o.condition, o.refusal, o.fault, o.session_id, o.power_mw) for o in seen] == [
         ("free", None, None, None, 0),
         ("in_use", "outlet_busy", None, view.session_id, 150_000),
@@ -36,17 +36,17 @@ async def test_an_outlet_that_staff_locked_says_why_and_their_test_is_left_alone
         for _ in range(3):
             harness.clock.advance_ns(2 * NS)
             await harness.settle(service)
-        seen = service.charges.outlet("C5T4")
+        seen = await service.charges.outlet("C5T4")
         assert (seen.condition, seen.refusal, seen.note) == ("needs_service", "out_of_service", "插座松动")
-        assert service.charges.outlet("D8R6").condition == "in_use"
+        assert (await service.charges.outlet("D8R6")).condition == "in_use"
         assert harness.guard.commands == [], "no stray charge is opened"
 
 
 async def test_the_posted_price_is_the_tariff_with_an_example_from_now(harness: ServiceHarness) -> None:
     async with harness.running() as service:
-        noon = service.charges.price("C5T4", "")
+        noon = await service.charges.price("C5T4", "")
         harness.clock.set_wall(NOON_MS + 9 * 3_600_000, trusted=True)
-        evening = service.charges.price("C5T4", "")
+        evening = await service.charges.price("C5T4", "")
     assert noon.bands == [BandPrice(0, 200, 20), BandPrice(200, 400, 35), BandPrice(400, None, 60)]
     assert noon.periods[1] == PeriodPrice("08:00", "22:00", 55)
     # two hours at 150 W: 40 fen for time, 9 for the service of 0.3 kWh, and electricity
@@ -101,7 +101,7 @@ async def test_a_resident_sees_sessions_newest_first(harness: ServiceHarness) ->
 
 async def test_viewers_of_an_outlet_are_woken_by_what_happens_there_and_nowhere_else(harness: ServiceHarness) -> None:
     async with harness.running() as service:
-        watches = {outlet: service.charges.changes(outlet) for outlet in (3, 4)}
+        watches = {view.number: service.charges.changes(view) for view in (await service.charges.outlets())[2:4]}
         cabinet = service.charges.cabinet_changes()
         for watch in (*watches.values(), cabinet):
             await anext(watch)

@@ -78,7 +78,7 @@ async def test_after_a_trip_energy_is_charged_and_time_is_not(harness: ServiceHa
         harness.guard.trip(1, Fault.SHORT_CIRCUIT)
         await harness.settle(service)
         receipt = await service.charges.session(1, view.session_id)
-        outlet = service.charges.outlet("A7K2")
+        outlet = await service.charges.outlet("A7K2")
     assert [line.kind for line in receipt.lines] == ["electricity", "service"]
     assert (receipt.end_reason, receipt.fault) == (EndReason.TRIPPED, Fault.SHORT_CIRCUIT)
     assert (outlet.condition, outlet.fault, outlet.refusal) == (

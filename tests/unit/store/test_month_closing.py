@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from nacl.signing import SigningKey
 
+from cabinet import usage_chain
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
 from cabinet.records import SignedClosing
@@ -184,6 +185,6 @@ def test_closing_of_another_key_is_none(tmp_path: Path, database: Database, key)
 def test_what_is_signed_is_plain_json_with_its_keys_in_order(database: Database, key) -> None:
     signed = close(database, key, "2026-10")
     assert signed is not None
-    fields = json.loads(month_closing.canonical(signed.closing))
+    fields = json.loads(usage_chain.canonical_closing(signed.closing))
     assert list(fields) == sorted(fields)
     assert fields["last_hash"] == signed.closing.last_hash

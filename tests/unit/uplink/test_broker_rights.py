@@ -15,11 +15,10 @@ from cabinet.uplink.enrolment import EnrolmentFiles, openssl
 from cabinet.uplink.mqtt_client import MqttClient
 from cabinet_testing.fake_fleet import FakeFleet
 from cabinet_testing.fleet_broker import FleetBroker, now, tls
+from cabinet_testing.uplink_harness import UplinkHarness, start_order
 from fleet import revocation
 from fleet.revocation import FleetEndpoint
 from fleet.trust import FLEET_NAME, TrustFolder
-from tests.unit.uplink.conftest import UplinkHarness
-from tests.unit.uplink.test_uplink import start_order
 
 
 def identity(state: Path) -> Path:

@@ -14,8 +14,8 @@ from cabinet.uplink.messages import Certificate, Enrol, Enrolled
 from cabinet_testing.enrolment_server import enrolment_server
 from cabinet_testing.fake_fleet import FakeFleet
 from cabinet_testing.fleet_broker import SKIP_REASON, FleetBroker, now
+from cabinet_testing.uplink_harness import UplinkHarness
 from fleet.enrolment import EnrolmentRefused
-from tests.unit.uplink.conftest import UplinkHarness
 
 pytestmark = pytest.mark.skipif(bool(SKIP_REASON), reason=SKIP_REASON)
 YEAR = datetime.timedelta(days=365)

@@ -20,8 +20,8 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.testing import TestClient
 
+from cabinet import secret_hash
 from cabinet.config.keys import Config
-from cabinet.service.accounts import sign_in
 from cabinet.store import residents, tokens
 from cabinet.web.connections import ConnectionLimits
 from cabinet.web.site import create_app
@@ -149,7 +149,7 @@ def test_no_value_of_any_parameter_or_field_of_any_route_is_a_500(
     tmp_path: Path, seed: random.Random, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The service has a database of its own; an operator and a resident are signed in."""
-    monkeypatch.setattr(sign_in, "HASHER", QUICK)
+    monkeypatch.setattr(secret_hash, "HASHER", QUICK)
     harness = ServiceHarness(tmp_path)
     Path(harness.config.paths.run).mkdir()
 

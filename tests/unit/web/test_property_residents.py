@@ -8,9 +8,10 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from cabinet import secret_hash
 from cabinet.clock import NS
 from cabinet.records import Role
-from cabinet.service.accounts import admin, sign_in
+from cabinet.service.accounts import admin
 from cabinet.store.database import Database
 from cabinet_testing.html_page import Page
 from cabinet_testing.property_harness import Browser, PropertyHarness, charge, tell
@@ -24,7 +25,7 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("residents", "staff"):
         monkeypatch.setattr(f"cabinet.service.property.{module}.hash_secret", QUICK.hash)
     monkeypatch.setattr("cabinet.service.accounts.residents_import.hash_secret", QUICK.hash)
-    monkeypatch.setattr(sign_in, "_dummy_hash", lambda: QUICK.hash("nobody's"))
+    monkeypatch.setattr(secret_hash, "_dummy_hash", lambda: QUICK.hash("nobody's"))
 
 
 async def named(at: PropertyHarness, resident_id: int, name: str) -> None:

@@ -52,9 +52,9 @@ def test_a_new_version_is_checked_then_scheduled_and_in_force_from_its_day(tmp_p
         assert (await browser.send("/property/tariffs/schedule", text=GOOD)).headers["location"] == "/property/tariffs"
         assert files(at) == {"summer-2026.toml": GOOD}
         assert "summer-2026 将要启用" in (await browser.page("/property/tariffs")).text
-        assert at.service.charges.price("A7K2", "").version != "summer-2026"
+        assert (await at.service.charges.price("A7K2", "")).version != "summer-2026"
         at.harness.clock.set_wall(NOON_MS + 3 * 86_400_000, trusted=True)
-        assert at.service.charges.price("A7K2", "").version == "summer-2026"
+        assert (await at.service.charges.price("A7K2", "")).version == "summer-2026"
         assert at.audit() == [("the operator", "tariff_schedule", "summer-2026", "2026-06-01")]
 
     tell(tmp_path, story)

@@ -48,7 +48,7 @@ def test_start_that_did_not_ask_for_the_line_is_refused(resident: Client, servic
 
 
 def test_place_in_the_line_is_linked_from_the_first_page(resident: Client, service: FakeService) -> None:
-    service.entries[1] = fake_service.waiting(service.outlet(FULL), 3)
+    service.entries[1] = fake_service.waiting(service.outlet_of(FULL), 3)
     shown = page(resident.get("/"))
     assert "您排第 3 位" in page(resident.get(f"/s/{FULL}")).text
     assert shown.all("a", href=f"/s/{FULL}", **{"class": "card running"})
@@ -60,7 +60,7 @@ def test_place_in_the_line_is_linked_from_the_first_page(resident: Client, servi
 def test_what_became_of_waiting_is_said_until_it_was_seen(
     resident: Client, service: FakeService, outcome: str, words: str
 ) -> None:
-    service.entries[1] = fake_service.waiting(service.outlet(FULL), None, outcome)
+    service.entries[1] = fake_service.waiting(service.outlet_of(FULL), None, outcome)
     assert words in page(resident.get(f"/s/{FULL}")).text
     send(resident, f"/s/{FULL}/leave")
     assert words not in page(resident.get(f"/s/{FULL}")).text

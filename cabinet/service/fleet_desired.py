@@ -1,0 +1,196 @@
+"""Desired state of the cabinet as its fleet sends it, by version: tariffs, outlets out of service, blocked cards.
+
+A lower or equal version is ignored. A rejected one leaves everything as it is; the fleet sees the reason in the state
+and may send it again. Each change is a row of the audit log. What is set in `cabinet.toml` (the public address, the
+text of stickers) is not changed from outside.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from cabinet.billing import tariff_files
+from cabinet.billing.posted import PostedTariff
+from cabinet.errors import CabinetError, ConfigErrors
+from cabinet.records import FLEET
+from cabinet.service.charges.context import ServiceContext
+from cabinet.service.charges.live import CABINET
+from cabinet.store import audit, fleet_orders, residents
+from cabinet.store.fleet_orders import DesiredRow
+from cabinet.uplink.messages import Desired
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_REASON = 160  # characters
+MAX_NOTE = 80
+SOURCE = "tariff"  # in place of a file's name in messages
+_WRITTEN_IN_FILE = {"public_url": "site.public_url", "sticker_text": "the sticker's texts"}
+
+
+class _TariffText(msgspec.Struct, frozen=True):
+    file: str
+
+
+class _BlockedCards(msgspec.Struct, frozen=True):
+    """`wanted`: as sent; `here`: those that were not blocked before, and are unblocked when they are not wanted."""
+
+    wanted: list[str] = []
+    here: list[str] = []
+
+
+class _Rejected(Exception):
+    pass
+
+
+class FleetDesired:
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        self._turn = asyncio.Lock()
+        self.rows: dict[str, DesiredRow] = {}
+
+    def load(self, rows: dict[str, DesiredRow]) -> None:
+        """Take over what is in force, as the service starts."""
+        self.rows = rows
+        if (row := rows.get("out_of_service")) is not None and row.version:
+            self._context.fleet_notes = _outlet_notes(row.value)
+
+    async def apply(self, desired: Desired) -> None:
+        """Bring `desired` into force, or note why not. Raises StoreError."""
+        async with self._turn:
+            row = self.rows.get(desired.what)
+            if row is not None and desired.version <= row.version:
+                return
+            try:
+                await self._apply(desired, row)
+            except _Rejected as rejected:
+                await self._reject(desired, row, str(rejected)[:MAX_REASON])
+            self._context.changes.touch(CABINET)
+
+    async def _apply(self, desired: Desired, row: DesiredRow | None) -> None:
+        value = bytes(desired.value)
+        if desired.what == "tariffs":
+            texts = [each.file for each in _decoded(value, list[_TariffText])]
+            posted = await asyncio.to_thread(self._post, texts)
+            self._context.tariff_catalogue.refresh()
+            await self._take(desired, value.decode(), ", ".join(posted))
+        elif desired.what == "out_of_service":
+            notes = self._checked_notes(value)
+            await self._take(desired, value.decode(), " ".join(map(str, sorted(notes))))
+            self._context.fleet_notes = notes
+            for outlet in self._context.config.outlet:
+                self._context.changes.touch(outlet.number)
+        elif desired.what == "blocked_cards":
+            before = _BlockedCards() if row is None or not row.version else _decoded(row.value.encode(), _BlockedCards)
+            wanted = _decoded(value, list[str])
+            await self._take(desired, "", f"{len(wanted)}", lambda c: _block(c, wanted, before))
+        else:
+            raise _Rejected(f"{_WRITTEN_IN_FILE[desired.what]} is set in cabinet.toml of this cabinet")
+
+    def _checked_notes(self, value: bytes) -> dict[int, str]:
+        try:
+            notes = _outlet_notes(value.decode())
+        except ValueError as error:
+            raise _Rejected(f"not a note by outlet: {error}") from error
+        for number, note in notes.items():
+            if self._context.config.outlet_by_number(number) is None:
+                raise _Rejected(f"outlet {number} is not in cabinet.toml")
+            if len(note) > MAX_NOTE or not note.isprintable():
+                raise _Rejected(f"the note of outlet {number} has more than {MAX_NOTE} characters, or other than text")
+        return notes
+
+    def _post(self, texts: list[str]) -> list[str]:
+        """Check all texts, then write those that are not there yet; return the new versions."""
+        config = self._context.config
+        others, _ = tariff_files.load_all(config)
+        new: list[tuple[PostedTariff, bytes]] = []
+        for text in texts:
+            content = text.replace("\r\n", "\n").encode()
+            try:
+                posted = tariff_files.load_text(content.decode(), SOURCE)
+                path = tariff_files.path_of(config, posted.tariff.version)
+                if path.exists() and path.read_bytes() == content:
+                    continue
+                tariff_files.check_beside(config, posted, others)
+            except ConfigErrors as errors:
+                raise _Rejected(str(errors.errors[0])) from errors
+            except OSError as error:
+                raise _Rejected(str(error.strerror)) from error
+            others.append(posted)
+            new.append((posted, content))
+        for posted, content in new:
+            try:
+                tariff_files.put(config, posted.tariff.version, content)
+            except CabinetError as error:
+                raise _Rejected(str(error)) from error
+        return [posted.tariff.version for posted, _ in new]
+
+    async def _take(
+        self,
+        desired: Desired,
+        value: str,
+        detail: str,
+        work: Callable[[sqlite3.Connection], str] | None = None,
+    ) -> None:
+        """Write that this version is in force, with the audit entry; `work` returns the value that is stored."""
+        wall = self._context.clock.wall()
+
+        def write(connection: sqlite3.Connection) -> dict[str, DesiredRow]:
+            stored = value if work is None else work(connection)
+            fleet_orders.take(connection, desired.what, desired.version, stored, wall)
+            subject = f"{desired.what} {desired.version}"
+            audit.add(connection, wall, FLEET, "fleet_change", subject=subject, detail=detail)
+            return fleet_orders.desired(connection)
+
+        self.rows = await self._context.storage.write(write)
+        log.info("fleet: %s, version %d, is in force", desired.what, desired.version)
+
+    async def _reject(self, desired: Desired, row: DesiredRow | None, reason: str) -> None:
+        if row is not None and (row.rejected_version, row.rejected) == (desired.version, reason):
+            return  # sent again, and rejected as before
+        wall = self._context.clock.wall()
+
+        def write(connection: sqlite3.Connection) -> dict[str, DesiredRow]:
+            fleet_orders.reject(connection, desired.what, desired.version, reason, wall)
+            subject = f"{desired.what} {desired.version}"
+            audit.add(connection, wall, FLEET, "fleet_refused", subject=subject, detail=reason)
+            return fleet_orders.desired(connection)
+
+        self.rows = await self._context.storage.write(write)
+        log.warning("fleet: %s, version %d, is rejected: %s", desired.what, desired.version, reason)
+
+
+def _block(connection: sqlite3.Connection, wanted: Iterable[str], before: _BlockedCards) -> str:
+    """Block the wanted cards and unblock those that only an earlier version had blocked; return the value to store.
+
+    Cards that no resident here has are left out.
+    """
+    here, cards = [], list(wanted)
+    for card in before.here:
+        if card not in cards and (resident := residents.by_card(connection, card)) is not None:
+            residents.set_blocked(connection, resident.id, False)
+    for card in cards:
+        resident = residents.by_card(connection, card)
+        if card in before.here:
+            here.append(card)
+        elif resident is not None and not resident.blocked:
+            residents.set_blocked(connection, resident.id, True)
+            here.append(card)
+    return msgspec.json.encode(_BlockedCards(cards, here)).decode()
+
+
+def _outlet_notes(value: str) -> dict[int, str]:
+    """Raises ValueError."""
+    return msgspec.json.decode(value, type=dict[int, str])
+
+
+def _decoded(value: bytes, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError as error:
+        raise _Rejected(f"not a value of this kind: {error}") from error

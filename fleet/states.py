@@ -1,0 +1,250 @@
+"""States of cabinets into tables: the last one, its sums for lists, the outlets' codes, versions in force, telemetry.
+
+Losing a message of these loses nothing: each replaces the one before.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from cabinet.uplink import messages
+from cabinet.uplink.messages import MessageError, Online, State
+from fleet.order_book import OrderBook
+from fleet.order_table import OrderStep
+from fleet.store import rows
+from fleet.store.database import Connection
+
+log = logging.getLogger(__name__)
+
+TELEMETRY_S = 300
+SILENT_S = 660  # an online cabinet that sent no state for two of its longest intervals is offline
+
+_NUL = b"\\u0000"  # as JSON; no text of PostgreSQL holds it
+
+
+class CabinetState(msgspec.Struct, frozen=True):
+    """A state of one cabinet; `retained`: the broker kept it, so it says nothing about the present."""
+
+    cabinet: str
+    state: State
+    retained: bool = False
+
+
+def decode_state(payload: bytes) -> State:
+    """Raises MessageError."""
+    if _NUL in payload:
+        raise MessageError("holds a NUL")
+    return messages.decode_state(payload)
+
+
+def decode_online(payload: bytes) -> Online:
+    """Raises MessageError."""
+    if _NUL in payload:
+        raise MessageError("holds a NUL")
+    return messages.decode_online(payload)
+
+
+async def take_states(connection: Connection, arrived: Sequence[CabinetState]) -> None:
+    """Write the newest state of each cabinet; unknown and revoked cabinets are left out."""
+    newest = sorted({each.cabinet: each for each in arrived}.values(), key=lambda each: each.cabinet)
+    cursor = await connection.execute(
+        "UPDATE cabinet SET state = new.state::jsonb, state_at = now(), boot = new.boot, epoch = new.epoch,"
+        " challenge = new.challenge, software = coalesce(nullif(new.software, ''), cabinet.software),"
+        " free_outlets = new.free, busy_outlets = new.busy, bad_outlets = new.bad, fault = new.fault,"
+        " problems = new.problems, feed_mw = new.feed_mw, feed_limit_mw = new.feed_limit_mw,"
+        " facts_waiting = new.facts_waiting,"
+        " heard = CASE WHEN new.retained THEN heard ELSE now() END,"
+        " online_changed = CASE WHEN new.retained OR online THEN online_changed ELSE now() END,"
+        " online = online OR NOT new.retained,"  # a will that came after the new connection is put right here
+        f" telemetry_at = CASE WHEN telemetry_at > now() - interval '{TELEMETRY_S - 1} s' THEN telemetry_at"
+        " ELSE now() END"
+        " FROM unnest(%s::text[], %b::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::int[],"
+        " %s::int[], %s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[]) AS"
+        " new (id, state, boot, epoch, challenge, software, free, busy, bad, fault, problems, feed_mw, feed_limit_mw,"
+        " facts_waiting, retained) WHERE cabinet.id = new.id AND revoked IS NULL"
+        " RETURNING cabinet.id, telemetry_at = now()",
+        _columns([_summary(each) for each in newest], 15),
+    )
+    due: dict[str, bool] = dict(await cursor.fetchall())
+    known = {each.cabinet: each.state for each in newest if each.cabinet in due}
+    await _write_telemetry(connection, {cabinet: state for cabinet, state in known.items() if due[cabinet]})
+    await _write_versions(connection, known)
+    await _compare_orders(connection, known)
+    await notify(connection, list(known))
+
+
+def _summary(each: CabinetState) -> tuple[Any, ...]:
+    state = each.state
+    conditions = [outlet.condition for outlet in state.outlets]
+    free = 0 if state.accepting else sum(o.condition == "free" and o.refusal is None for o in state.outlets)
+    return (
+        each.cabinet, msgspec.json.encode(state).decode(), state.boot, state.epoch, state.challenge, state.software,
+        free, conditions.count("in_use"), conditions.count("needs_service") + conditions.count("unreachable"),
+        None if state.fault is None else state.fault.value, len(state.problems), state.feed_mw, state.feed_limit_mw,
+        max(0, state.facts - state.acked), each.retained,
+    )  # fmt: skip
+
+
+async def _write_telemetry(connection: Connection, due: Mapping[str, State]) -> None:
+    if not due:
+        return
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO telemetry (cabinet, at, feed_mw, power_mw, energy_mwh, temperature_mc)"
+            " VALUES (%s, now(), %s, %s::bigint[], %s::bigint[], %s::bigint[]) ON CONFLICT DO NOTHING",
+            [
+                (
+                    cabinet,
+                    state.feed_mw,
+                    [outlet.power_mw for outlet in state.outlets],
+                    [outlet.energy_mwh for outlet in state.outlets],
+                    [outlet.temperature_mc for outlet in state.outlets],
+                )
+                for cabinet, state in due.items()
+            ],
+        )
+
+
+async def _write_versions(connection: Connection, states: Mapping[str, State]) -> None:
+    """Note which desired versions the cabinets have in force; a value whose version is not known any more is None."""
+    if not states:
+        return
+    await connection.execute(
+        "UPDATE desired SET applied_version = new.version, applied_at = now(),"
+        " applied_value = CASE WHEN new.version = desired.version THEN desired.value END,"
+        " rejected = CASE WHEN new.version >= desired.version THEN NULL ELSE new.rejected END"
+        " FROM (SELECT desired.cabinet, kind, coalesce((versions ->> kind)::int, 0) AS version, reasons ->> kind AS"
+        " rejected FROM unnest(%s::text[], %s::jsonb[], %s::jsonb[]) AS reported (cabinet, versions, reasons)"
+        " JOIN desired USING (cabinet)) AS new"
+        " WHERE desired.cabinet = new.cabinet AND desired.kind = new.kind"
+        " AND (applied_version <> new.version OR desired.rejected IS DISTINCT FROM"
+        " CASE WHEN new.version >= desired.version THEN NULL ELSE new.rejected END)",
+        (
+            list(states),
+            [Jsonb(state.versions) for state in states.values()],
+            [Jsonb(state.rejected) for state in states.values()],
+        ),
+    )
+
+
+async def _compare_orders(connection: Connection, states: Mapping[str, State]) -> None:
+    """Take the step of an order that runs at its cabinet although its answer is not here.
+
+    One that was given back meanwhile is to be stopped: what it costs becomes a debt.
+    """
+    running = {
+        outlet.order: (cabinet, outlet.session_id)
+        for cabinet, state in states.items()
+        for outlet in state.outlets
+        if outlet.order is not None
+    }
+    if not running:
+        return
+    cursor = await connection.execute(
+        "SELECT number FROM charge_order WHERE number = ANY(%s)"
+        " AND (state = 'sent' OR (state = 'given_back' AND stop_wanted IS NULL))",
+        (list(running),),
+    )
+    surprising = [number for (number,) in await cursor.fetchall()]
+    if not surprising:
+        return
+    book = await OrderBook.load(connection, surprising)
+    for number in surprising:
+        cabinet, session_id = running[number]
+        row = book.row(number)
+        if row.cabinet != cabinet:
+            continue
+        if book.may(number, OrderStep.ACCEPT):
+            book.step(number, OrderStep.ACCEPT, "it runs", answered=book.now, session_id=session_id)
+        elif row.state == "given_back" and row.stop_wanted is None:
+            book.change(number, session_id=session_id, stop_wanted=book.now, stop_by="staff")
+    await book.write(connection)
+
+
+async def take_online(connection: Connection, cabinet: str, online: Online, *, retained: bool = False) -> None:
+    """Write that a cabinet connected or is gone; its outlets, and its key of closings if it is the first one."""
+    if not online.online:
+        await connection.execute(
+            "UPDATE cabinet SET online = FALSE, online_changed = CASE WHEN online THEN now() ELSE online_changed END"
+            " WHERE id = %s",
+            (cabinet,),
+        )
+        await notify(connection, [cabinet])
+        return
+    known = await rows.value(
+        connection,
+        "UPDATE cabinet SET online = TRUE, online_changed = CASE WHEN online THEN online_changed ELSE now() END,"
+        " heard = CASE WHEN %(retained)s THEN heard ELSE now() END, epoch = %(epoch)s, boot = %(boot)s,"
+        " software = %(software)s, usage_key = CASE WHEN usage_key = '' THEN %(key)s ELSE usage_key END"
+        " WHERE id = %(cabinet)s AND revoked IS NULL RETURNING usage_key",
+        {
+            "cabinet": cabinet, "retained": retained, "epoch": online.epoch, "boot": online.boot,
+            "software": online.software, "key": online.usage_key,
+        },
+    )  # fmt: skip
+    if known is None:
+        log.warning("%s: an unknown or revoked cabinet says that it is online", cabinet)
+        return
+    if online.usage_key and known != online.usage_key:
+        await _alarm(connection, cabinet, online.epoch, "other_key", 0, f"now {online.usage_key}")
+    await _write_outlets(connection, cabinet, online)
+    await notify(connection, [cabinet])
+
+
+async def _write_outlets(connection: Connection, cabinet: str, online: Online) -> None:
+    """Write the printed codes; a code that another cabinet has is not taken from it, and raises an alarm."""
+    for outlet in online.outlets:
+        taken = await rows.value(
+            connection, "SELECT cabinet FROM outlet WHERE code = %s AND cabinet <> %s", (outlet.code, cabinet)
+        )
+        if taken is not None:
+            await _alarm(connection, cabinet, online.epoch, "code_taken", outlet.number, f"{outlet.code} is of {taken}")
+            continue
+        # An outlet of this cabinet that has the code now gives it up first: codes may change places.
+        await connection.execute(
+            "DELETE FROM outlet WHERE cabinet = %s AND code = %s AND number <> %s",
+            (cabinet, outlet.code, outlet.number),
+        )
+        await connection.execute(
+            "INSERT INTO outlet (cabinet, number, code, max_power_w) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (cabinet, number) DO UPDATE SET code = excluded.code, max_power_w = excluded.max_power_w"
+            " WHERE (outlet.code, outlet.max_power_w) IS DISTINCT FROM (excluded.code, excluded.max_power_w)",
+            (cabinet, outlet.number, outlet.code, outlet.max_power_w),
+        )
+    if online.outlets:
+        await connection.execute(
+            "DELETE FROM outlet WHERE cabinet = %s AND NOT number = ANY(%s)",
+            (cabinet, [outlet.number for outlet in online.outlets]),
+        )
+
+
+async def _alarm(connection: Connection, cabinet: str, epoch: str, kind: str, number: int, detail: str) -> None:
+    await connection.execute(
+        "INSERT INTO log_alarm (cabinet, epoch, kind, number, detail) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        (cabinet, epoch, kind, number, detail),
+    )
+
+
+async def mark_silent(connection: Connection) -> None:
+    """Mark cabinets as offline whose will was lost, as with a broker that was killed."""
+    cursor = await connection.execute(
+        "UPDATE cabinet SET online = FALSE, online_changed = now() WHERE online"
+        f" AND heard < now() - interval '{SILENT_S} s' RETURNING id"
+    )
+    await notify(connection, [cabinet for (cabinet,) in await cursor.fetchall()])
+
+
+async def notify(connection: Connection, cabinets: Sequence[str]) -> None:
+    """Notify the live pages of these cabinets, at the commit."""
+    if cabinets:
+        await connection.execute(
+            "SELECT pg_notify('fleet_cabinet', id) FROM unnest(%s::text[]) AS of_cabinet (id)", (list(cabinets),)
+        )
+
+
+def _columns(found: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    return [[row[column] for row in found] for column in range(count)]

@@ -1,0 +1,64 @@
+"""Figures of the whole fleet for its operator, in a few statements."""
+
+import msgspec
+
+from fleet.store import rows
+from fleet.store.database import Connection
+
+SILENT_S = 660  # two states missed
+
+
+class CabinetFigures(msgspec.Struct, frozen=True):
+    """Counts of cabinets that are not revoked, and of their outlets while they are online."""
+
+    online: int
+    offline: int
+    silent: int  # online by their connection, but without a state for SILENT_S
+    free: int
+    busy: int
+    bad: int
+    facts_waiting: int  # written by cabinets, not acknowledged yet
+    heard_s: float  # since any cabinet was last heard of
+
+
+class OrderFigures(msgspec.Struct, frozen=True):
+    state: str
+    orders: int
+    oldest_s: float
+
+
+async def of_cabinets(connection: Connection) -> CabinetFigures:
+    found = await rows.one(
+        connection,
+        CabinetFigures,
+        "SELECT count(*) FILTER (WHERE online) AS online, count(*) FILTER (WHERE NOT online) AS offline,"
+        " count(*) FILTER (WHERE online AND state_at < now() - make_interval(secs => %s)) AS silent,"
+        " coalesce(sum(free_outlets) FILTER (WHERE online), 0)::int AS free,"
+        " coalesce(sum(busy_outlets) FILTER (WHERE online), 0)::int AS busy,"
+        " coalesce(sum(bad_outlets) FILTER (WHERE online), 0)::int AS bad,"
+        " coalesce(sum(facts_waiting), 0)::bigint AS facts_waiting,"
+        " coalesce(extract(epoch FROM now() - max(heard)), 0)::float AS heard_s FROM cabinet WHERE revoked IS NULL",
+        (SILENT_S,),
+    )
+    assert found is not None  # an aggregate has one row
+    return found
+
+
+async def of_orders(connection: Connection) -> list[OrderFigures]:
+    """Return the orders that are not over, by state."""
+    return await rows.many(
+        connection,
+        OrderFigures,
+        "SELECT state, count(*) AS orders, max(extract(epoch FROM now() - made))::float AS oldest_s FROM charge_order"
+        " WHERE state NOT IN ('paid_out', 'given_back') GROUP BY state ORDER BY state",
+    )
+
+
+async def facts(connection: Connection) -> tuple[int, int]:
+    """Return the number of facts taken up, and of those set aside."""
+    taken = await rows.value(connection, "SELECT coalesce(sum(number), 0)::bigint FROM fact_position")
+    return int(taken), int(await rows.value(connection, "SELECT count(*) FROM fact WHERE refused IS NOT NULL"))
+
+
+async def log_alarms(connection: Connection) -> int:
+    return int(await rows.value(connection, "SELECT count(*) FROM log_alarm"))

@@ -1,0 +1,104 @@
+"""Queries of the web pages that no other subject needs."""
+
+import datetime
+from typing import Any
+
+import msgspec
+
+from cabinet.records import CurvePoint
+from fleet.store import rows
+from fleet.store.database import Connection
+from fleet.store.orders import OrderRow
+from fleet.store.usage import MirroredRecord
+
+
+class OutletPrint(msgspec.Struct, frozen=True):
+    """An outlet and its printed code."""
+
+    cabinet: str
+    number: int
+    code: str
+
+
+async def company_of_resident(connection: Connection, resident_id: int) -> int | None:
+    found = await rows.value(connection, "SELECT company_id FROM resident WHERE id = %s", (resident_id,))
+    return None if found is None else int(found)
+
+
+async def only_company(connection: Connection) -> int | None:
+    """Return the company if the fleet has exactly one."""
+    cursor = await connection.execute("SELECT id FROM company LIMIT 2")
+    found = await cursor.fetchall()
+    return int(found[0][0]) if len(found) == 1 else None
+
+
+async def codes_of(connection: Connection, cabinets: list[str]) -> list[OutletPrint]:
+    """Return the codes of all outlets of these cabinets."""
+    sql = "SELECT cabinet, number, code FROM outlet WHERE cabinet = ANY(%s) ORDER BY cabinet, number"
+    return await rows.many(connection, OutletPrint, sql, (cabinets,))
+
+
+async def records_of(connection: Connection, company_id: int, orders: list[str]) -> dict[str, MirroredRecord]:
+    """Return the usage records of these orders by order number."""
+    found = await rows.many(
+        connection,
+        MirroredRecord,
+        "SELECT cabinet, epoch, number, site_id, order_number, received, body, record_hash FROM usage_record"
+        " WHERE company_id = %s AND order_number = ANY(%s)",
+        (company_id, orders),
+    )
+    return {each.order_number: each for each in found if each.order_number is not None}
+
+
+async def attempt(
+    connection: Connection, keys: dict[str, int], within: datetime.timedelta
+) -> tuple[str, datetime.datetime] | None:
+    """Note one attempt for each of `keys`; or, if a key has its most attempts lately, note none.
+
+    `keys`: the most attempts of each. Returns the full key and the moment of its last attempt, or None. Attempts of one
+    key take turns: many at once gain nothing.
+    """
+    for key in sorted(keys):
+        await take_turns(connection, key)
+    for key, most in keys.items():
+        cursor = await connection.execute(
+            "SELECT count(*), max(at) FROM sign_in_failure WHERE key = %s AND at > now() - %s::interval", (key, within)
+        )
+        row = await cursor.fetchone()
+        if row is not None and row[0] >= most:
+            return key, row[1]
+    await connection.execute("INSERT INTO sign_in_failure (key) SELECT * FROM unnest(%s::text[])", (list(keys),))
+    return None
+
+
+async def take_back(connection: Connection, key: str) -> None:
+    """Delete the newest attempt of `key`, as it was no failure."""
+    await connection.execute(
+        "DELETE FROM sign_in_failure WHERE ctid ="
+        " (SELECT ctid FROM sign_in_failure WHERE key = %s ORDER BY at DESC LIMIT 1)",
+        (key,),
+    )
+
+
+async def now(connection: Connection) -> datetime.datetime:
+    moment: Any = await rows.value(connection, "SELECT now()")
+    assert isinstance(moment, datetime.datetime)
+    return moment
+
+
+async def curve(connection: Connection, order: OrderRow) -> list[CurvePoint]:
+    """Return the power of an order's charge, from the states that were kept of its cabinet: one in five minutes."""
+    begin, end = order.answered or order.sent, order.ended
+    if begin is None:
+        return []
+    cursor = await connection.execute(
+        "SELECT extract(epoch FROM at - %(begin)s)::int, power_mw[%(outlet)s] FROM telemetry"
+        " WHERE cabinet = %(cabinet)s AND at >= %(begin)s AND at <= coalesce(%(end)s, now()) ORDER BY at",
+        {"begin": begin, "end": end, "outlet": order.outlet, "cabinet": order.cabinet},
+    )
+    return [CurvePoint(at_s, power_mw // 1000) for at_s, power_mw in await cursor.fetchall() if power_mw is not None]
+
+
+async def take_turns(connection: Connection, subject: str) -> None:
+    """Wait for other transactions of the same subject; it is free again at the end of this one."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (subject,))

@@ -1,0 +1,319 @@
+"""Outlets and charges of residents over PostgreSQL: the fleet's implementation of `ports.ChargesPort`.
+
+A start writes the order and waits for its answer; the worker sends it. Nothing here talks to a cabinet.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+
+import msgspec
+
+from cabinet.errors import Refused
+from cabinet.model import REFUSALS
+from cabinet.records import CurvePoint
+from cabinet.service.charges import pricing
+from cabinet.service.ports import (
+    WALLET_MOVES,
+    CabinetView,
+    ChargesPage,
+    OutletView,
+    PlaceView,
+    PriceView,
+    SessionView,
+    StartChoice,
+    StatementPage,
+    WaitingView,
+    WalletLine,
+)
+from cabinet.uplink.messages import ANSWER_WITHIN_S
+from fleet import orders
+from fleet.config import FleetConfig
+from fleet.store import cabinets, companies, pages, wallets
+from fleet.store import orders as order_rows
+from fleet.store.cabinets import CabinetRow, OutletRow
+from fleet.store.database import Connection, Pool
+from fleet.store.orders import OrderRow
+from fleet.store.wallets import WalletEntry
+from fleet.web import views
+from fleet.web.notices import CabinetNotices
+from fleet.web.views import FleetOutletView, FleetPlace, FleetSessionView, NearOutlet
+
+MAX_A_PAGE = 100
+LOOK_S = 30  # a viewer keeps the cabinet's state coming for so long
+LOOK_AGAIN_S = 15
+STOP_WITHIN_S = 5.0
+NEAR_SHOWN = 6
+NEAR_PER_CABINET = 2
+
+TELLS_OF_MONEY = frozenset({"cabinet_offline", "no_answer", "no_record"})
+"""Refusals whose own text says what happens to the money."""
+
+FLEET_MOVES = (*WALLET_MOVES, "debt_paid")
+
+
+class NoQueue:
+    """Implements `ports.QueuePort`: power is waited for at the cabinet only."""
+
+    async def join(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
+        raise Refused("feed_full")
+
+    async def leave(self, resident_id: int) -> None:
+        return
+
+    async def view(self, resident_id: int) -> WaitingView | None:
+        return None
+
+
+class FleetCharges:
+    """Implements `ports.ChargesPort` for all cabinets of all companies."""
+
+    def __init__(self, pool: Pool, config: FleetConfig, notices: CabinetNotices) -> None:
+        self._pool = pool
+        self._rules = config.orders
+        self._notices = notices
+        self._frame = FleetPlace(
+            name=config.web.name,
+            name_en=config.web.name_en,
+            complaint_phone=config.web.complaint_phone,
+            minimum_hold_fen=config.orders.minimum_hold_fen,
+            no_load_s=views.NO_LOAD_S,
+            has_queue=False,
+            cabinet=CabinetView(None, False, False, None, None, 0),
+            guard_reachable=True,
+        )
+        self.queue = NoQueue()
+
+    # --- outlets -----------------------------------------------------------------------------------------------------
+
+    def frame(self) -> PlaceView:
+        return self._frame
+
+    async def place(self, of: OutletView | SessionView) -> PlaceView:
+        if isinstance(of, FleetOutletView):
+            return of.place
+        assert isinstance(of, FleetSessionView)  # all views of a fleet are its own
+        async with self._pool.connection() as connection:
+            row = await cabinets.get(connection, of.company_id, of.cabinet)
+            return self._frame if row is None else await self._place(connection, row)
+
+    async def outlet(self, code: str) -> OutletView:
+        async with self._pool.connection() as connection:
+            outlet, row = await self._found(connection, code)
+            place = await self._place(connection, row)
+            taken = await order_rows.open_at(connection, row.company_id, outlet.cabinet, outlet.number)
+            try:
+                await orders.tariff_for(connection, row, outlet.number, "", await pages.now(connection))
+                priced = True
+            except Refused:
+                priced = False
+            view = views.outlet_of(outlet, row, taken, place, priced=priced)
+            if view.condition != "free" or view.refusal is not None:
+                near = await self._near(connection, row, outlet.number)
+                view = msgspec.structs.replace(view, place=msgspec.structs.replace(place, near=near))
+            return view
+
+    async def outlets(self) -> list[OutletView]:
+        return []  # the front page of a fleet leads to outlets by their codes only
+
+    async def price(self, code: str, group: str, power_w: int | None = None) -> PriceView | None:
+        async with self._pool.connection() as connection:
+            outlet, row = await self._found(connection, code)
+            now = await pages.now(connection)
+            try:
+                tariff = await orders.tariff_for(connection, row, outlet.number, group, now)
+            except Refused:
+                return None
+        minute = pricing.SiteTime(row.timezone).minute(views.wall(now))
+        return pricing.price_view(tariff, minute, power_w or pricing.EXAMPLE_POWER_W)
+
+    async def _found(self, connection: Connection, code: str) -> tuple[OutletRow, CabinetRow]:
+        """Return the outlet with this code and its cabinet. Refuses unknown_code."""
+        outlet = await cabinets.by_code(connection, code)
+        row = None if outlet is None else await cabinets.get(connection, outlet.company_id, outlet.cabinet)
+        if outlet is None or row is None:
+            raise Refused("unknown_code")
+        return outlet, row
+
+    async def _place(self, connection: Connection, row: CabinetRow) -> FleetPlace:
+        company = await companies.get(connection, row.company_id)
+        name, phone = ("", "") if company is None else (company.name, company.complaint_phone)
+        now = await pages.now(connection)
+        return views.place_of(row, name, phone or self._frame.complaint_phone, self._rules.minimum_hold_fen, now)
+
+    async def _near(self, connection: Connection, row: CabinetRow, number: int) -> tuple[NearOutlet, ...]:
+        """Return free outlets: of this cabinet first, then of its site, then of the company's other sites."""
+        others = await cabinets.with_free_outlets(connection, row.company_id, row.site_id, row.id)
+        now = await pages.now(connection)
+        candidates = [each for each in (row, *others) if orders.is_fresh(each, now)]
+        prints = await pages.codes_of(connection, [each.id for each in candidates])
+        codes = {(each.cabinet, each.number): each.code for each in prints}
+        found = (
+            list(itertools.islice(_free_of(each, codes, number if each.id == row.id else 0), most))
+            for each, most in ((each, NEAR_SHOWN if each.id == row.id else NEAR_PER_CABINET) for each in candidates)
+        )
+        return tuple(itertools.islice(itertools.chain.from_iterable(found), NEAR_SHOWN))
+
+    # --- charges -----------------------------------------------------------------------------------------------------
+
+    async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
+        """Place the order and wait up to 15 s for the cabinet's answer.
+
+        Besides the refusals of `orders.place`, refuses with the cabinet's own code, or with no_answer; then the hold is
+        back already. An order without an answer is returned as it is: its page tells what happens next.
+        """
+        async with self._pool.connection() as connection:
+            company_id = await self._company_of(connection, resident_id)
+            outlet, _row = await self._found(connection, code)
+        with self._notices.subscribed(outlet.cabinet) as changed:
+            async with self._pool.connection() as connection:
+                order = await orders.place(connection, self._rules, company_id, resident_id, code, choice, request_key)
+            order = await self._later(order, changed, ANSWER_WITHIN_S, lambda each: each.state not in views.ON_ITS_WAY)
+        if order.state in views.NOT_STARTED:
+            code = order.refusal if order.refusal in REFUSALS else "no_answer"
+            raise Refused(code, money_back=code not in TELLS_OF_MONEY)
+        return await self.session(resident_id, order.number)
+
+    async def stop(self, resident_id: int, session_id: str) -> SessionView:
+        async with self._pool.connection() as connection:
+            order = await self._own(connection, resident_id, session_id)
+        with self._notices.subscribed(order.cabinet) as changed:
+            async with self._pool.connection() as connection:
+                order = await orders.want_stop(connection, order.company_id, order.number, resident_id=resident_id)
+            await self._later(order, changed, STOP_WITHIN_S, lambda each: not each.open)
+        return await self.session(resident_id, session_id)
+
+    async def session(self, resident_id: int, session_id: str) -> SessionView:
+        async with self._pool.connection() as connection:
+            order = await self._own(connection, resident_id, session_id)
+            return (await self._views(connection, [order]))[0]
+
+    async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
+        return (await self.history(resident_id, None, limit)).charges
+
+    async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]:
+        async with self._pool.connection() as connection:
+            order = await self._own(connection, resident_id, session_id)
+            return await pages.curve(connection, order)
+
+    async def history(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
+        most = max(1, min(limit, MAX_A_PAGE))
+        until = None if before is None else _moment(before)
+        async with self._pool.connection() as connection:
+            company_id = await self._company_of(connection, resident_id)
+            found = await order_rows.of_resident(connection, company_id, resident_id, until, most + 1)
+            shown = await self._views(connection, found[:most])
+        return ChargesPage(shown, _microseconds(found[most - 1].made) if len(found) > most else None)
+
+    async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage:
+        most = max(1, min(limit, MAX_A_PAGE))
+        async with self._pool.connection() as connection:
+            company_id = await self._company_of(connection, resident_id)
+            found = await wallets.statement(connection, company_id, resident_id, before, most + 1)
+        lines = [_wallet_line(each) for each in found[:most]]
+        return StatementPage(lines, lines[-1].number if len(found) > most else None)
+
+    async def changes(self, of: OutletView | SessionView) -> AsyncIterator[None]:
+        """Yield as the port says; each viewer has the cabinet send its state more often."""
+        assert isinstance(of, FleetOutletView | FleetSessionView)  # all views of a fleet are its own
+        clock = asyncio.get_running_loop().time
+        looked_at = clock() - LOOK_AGAIN_S
+        async with aclosing(self._notices.watch(of.cabinet, LOOK_AGAIN_S)) as notices:
+            async for _ in notices:
+                if clock() - looked_at >= LOOK_AGAIN_S:
+                    looked_at = clock()
+                    async with self._pool.connection() as connection:
+                        await cabinets.look(connection, of.company_id, of.cabinet, LOOK_S)
+                yield None
+
+    # --- orders ------------------------------------------------------------------------------------------------------
+
+    async def _later(
+        self, order: OrderRow, changed: asyncio.Event, within_s: float, done: Callable[[OrderRow], bool]
+    ) -> OrderRow:
+        """Return the order once it is `done`, or as it is after `within_s`."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + within_s
+        while not done(order) and (left_s := end - clock()) > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), min(left_s, 1.0))  # a notice may be lost with its connection
+            changed.clear()
+            async with self._pool.connection() as connection:
+                now = await order_rows.get(connection, order.company_id, order.number)
+            assert now is not None  # orders are never deleted
+            order = now
+        return order
+
+    async def _company_of(self, connection: Connection, resident_id: int) -> int:
+        company_id = await pages.company_of_resident(connection, resident_id)
+        if company_id is None:
+            raise Refused("signed_out")
+        return company_id
+
+    async def _own(self, connection: Connection, resident_id: int, number: str) -> OrderRow:
+        """Return the resident's order. Refuses unknown_session, not_yours."""
+        company_id = await self._company_of(connection, resident_id)
+        order = await order_rows.get(connection, company_id, number)
+        if order is None:
+            raise Refused("unknown_session")
+        if order.resident_id != resident_id:
+            raise Refused("not_yours")
+        return order
+
+    async def _views(self, connection: Connection, found: list[OrderRow]) -> list[SessionView]:
+        if not found:
+            return []
+        company_id = found[0].company_id
+        settled = [order.number for order in found if order.state in views.WITH_RECORD]
+        records = await pages.records_of(connection, company_id, settled) if settled else {}
+        shown: list[SessionView] = []
+        for order in found:
+            row = await cabinets.get(connection, company_id, order.cabinet) if order.open else None
+            shown.append(views.session_of(order, row, records.get(order.number)))
+        return shown
+
+
+def _free_of(row: CabinetRow, codes: dict[tuple[str, int], str], but_not: int) -> Iterator[NearOutlet]:
+    state = row.present()
+    if state is None or state.accepting is not None or state.fault is not None:
+        return
+    for seen in state.outlets:
+        code = codes.get((row.id, seen.number))
+        if code is not None and seen.condition == "free" and seen.refusal is None and seen.number != but_not:
+            yield NearOutlet(
+                number=seen.number,
+                code=code,
+                condition="free",
+                refusal=None,
+                fault=None,
+                session_id=None,
+                power_mw=seen.power_mw,
+                temperature_mc=seen.temperature_mc,
+                energy_today_mwh=0,
+                site=row.site,
+                address=row.site_address,
+                cabinet_name=row.name,
+            )
+
+
+def _wallet_line(entry: WalletEntry) -> WalletLine:
+    kind = entry.kind if entry.kind in FLEET_MOVES else "other"
+    return WalletLine(entry.number, views.wall(entry.at), kind, entry.amount_fen, entry.balance_fen, entry.order_number)
+
+
+def _microseconds(moment: datetime.datetime) -> int:
+    return (moment - _EPOCH) // datetime.timedelta(microseconds=1)
+
+
+def _moment(microseconds: int) -> datetime.datetime:
+    """Return the moment. Refuses bad_request if there is no such moment."""
+    try:
+        return _EPOCH + datetime.timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise Refused("bad_request") from None
+
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

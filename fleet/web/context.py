@@ -1,0 +1,19 @@
+"""Shared context of the fleet's own handlers, beside that of `cabinet.web.context`."""
+
+from dataclasses import dataclass
+
+from cabinet.web.context import WebSite
+from fleet.config import FleetConfig
+from fleet.store.database import Pool
+from fleet.web.accounts import FleetAccounts
+from fleet.web.notices import CabinetNotices
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetSite(WebSite):
+    """The database and the configuration; `residents` is the same as `accounts`, with sign-in by phone."""
+
+    residents: FleetAccounts
+    pool: Pool
+    config: FleetConfig
+    notices: CabinetNotices

@@ -1,0 +1,308 @@
+"""The worker: takes in what cabinets send, sends what they shall get, ends what is overdue.
+
+One worker works at a time: it holds an advisory lock of the database, and the standby waits for it. A shared
+subscription of two would not do instead: the broker would keep a dead worker's share for it. The lock's connection
+also listens for `fleet_order`; when it breaks, the worker ends and begins anew, so it never works without the lock for
+longer than it takes to notice, and even then every step is a row that only one of two can change.
+
+Nothing is kept in memory that a kill could lose: what is to be sent is found in the rows by a sweep each second.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import psycopg
+from nacl.signing import SigningKey
+from psycopg_pool import PoolTimeout
+
+from cabinet.errors import StoreError
+from cabinet.uplink import messages, orders
+from cabinet.uplink.messages import Ack, Answer, Certificate, Down, MessageError
+from fleet import housekeeping, ingest, sending, states
+from fleet.broker_connection import BrokerConnection, BrokerError, Message
+from fleet.config import FleetConfig
+from fleet.ingest import Acknowledgement, Incoming
+from fleet.states import CabinetState
+from fleet.store import database
+from fleet.store.database import Connection, Pool
+
+log = logging.getLogger(__name__)
+
+CLIENT_ID = "fleet-worker"
+SWEEP_S = 1.0
+MINUTE_S = 60.0
+MINUTES_AN_HOUR = 60
+MAX_INBOX = 50_000  # messages of one kind; beyond, they are dropped, and come again
+MAX_FACT_MESSAGES = 100  # in one transaction
+MAX_STATES = 500
+MAX_ANSWERS = 200
+RETRY_S = 0.5
+DOWN_EXPIRES_S = 600  # of messages that are no orders; an order expires with its `not_after`
+
+T = TypeVar("T")
+Renewal = Callable[[Connection, str, str], Awaitable[Certificate]]  # cabinet, CSR (PEM)
+
+
+class LockLost(StoreError):
+    """The connection that holds the worker's lock broke; another worker may have it now."""
+
+
+class Inbox(asyncio.Queue[T]):
+    """A bounded queue that drops what it has no room for, and gives many at once."""
+
+    def __init__(self) -> None:
+        super().__init__(MAX_INBOX)
+        self.dropped = 0
+
+    def add(self, item: T) -> None:
+        try:
+            self.put_nowait(item)
+        except asyncio.QueueFull:
+            self.dropped += 1
+
+    async def take(self, most: int) -> list[T]:
+        """Wait for one, and return all that are here, `most` at most."""
+        items = [await self.get()]
+        while len(items) < most and not self.empty():
+            items.append(self.get_nowait())
+        return items
+
+
+class Worker:
+    def __init__(self, config: FleetConfig, key: SigningKey, renew: Renewal) -> None:
+        self._config = config
+        self._key = key
+        self._renew = renew
+        self._facts: Inbox[Incoming] = Inbox()
+        self._states: Inbox[Message] = Inbox()
+        self._answers: Inbox[tuple[str, Answer]] = Inbox()
+        self._requests: Inbox[tuple[str, str]] = Inbox()
+        self._sweep = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._broker = BrokerConnection(config.broker, CLIENT_ID, self._on_message)
+        self.working = asyncio.Event()
+
+    async def run(self) -> None:
+        """Wait for the lock, then work until cancelled. Raises StoreError if the database is gone."""
+        try:
+            await self._run()
+        except BaseExceptionGroup as group:
+            stores, others = group.split(StoreError)
+            if stores is None or others is not None:
+                raise
+            raise StoreError("; ".join(str(error) for error in stores.exceptions)) from group
+
+    async def _run(self) -> None:
+        url = self._config.database.url
+        async with await database.connect(url, autocommit=True) as lock:
+            await _hold_lock(lock)
+            await lock.execute("LISTEN fleet_order")
+            async with database.pool(url, self._config.database.pool_size, least=4) as pool, self._broker.running():
+                log.info("working")
+                self.working.set()
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._listen(lock))
+                    group.create_task(self._take_facts(pool))
+                    group.create_task(self._take_states(pool))
+                    group.create_task(self._take_answers(pool))
+                    group.create_task(self._renew_certificates(pool))
+                    group.create_task(self._send(pool))
+                    group.create_task(self._keep_house(pool))
+
+    # --- what comes in ---------------------------------------------------------------------------------------------
+
+    def _on_message(self, message: Message) -> None:
+        try:
+            match message.name:
+                case "facts":
+                    self._facts.add(Incoming(message.cabinet, message.payload))
+                case "state" | "online":
+                    self._states.add(message)
+                case "answer":
+                    self._answers.add((message.cabinet, messages.decode_answer(message.payload)))
+                case "csr":
+                    self._requests.add((message.cabinet, messages.decode_csr(message.payload).csr_pem))
+                case _:
+                    log.warning("%s: a message on the unknown topic %r", message.cabinet, message.name[:64])
+        except MessageError as error:
+            log.warning("%s: %s cannot be read: %s", message.cabinet, message.name, error)
+
+    async def _take_facts(self, pool: Pool) -> None:
+        while True:
+            batch = await self._facts.take(MAX_FACT_MESSAGES)
+            for each in await _retried(lambda batch=batch: ingest.take_in(pool, batch)):  # type: ignore[misc]
+                self._acknowledge(each)
+
+    def _acknowledge(self, done: Acknowledgement) -> None:
+        """Send the acknowledgement, after the commit. If it is lost, the facts come again, and then this too."""
+        self._send_soon(Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number), "ack")
+
+    async def _take_states(self, pool: Pool) -> None:
+        while True:
+            batch = await self._states.take(MAX_STATES)
+            await _retried(lambda batch=batch: self._write_states(pool, batch))  # type: ignore[misc]
+
+    async def _write_states(self, pool: Pool, batch: Sequence[Message]) -> None:
+        try:
+            async with pool.connection() as connection:
+                await _write(connection, batch)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            if len(batch) == 1:
+                log.error("%s: its %s cannot be written: %s", batch[0].cabinet, batch[0].name, error)
+                return
+            for message in batch:
+                await self._write_states(pool, [message])
+
+    async def _take_answers(self, pool: Pool) -> None:
+        while True:
+            batch = await self._answers.take(MAX_ANSWERS)
+            await _retried(lambda batch=batch: _committed(pool, batch))  # type: ignore[misc]
+
+    async def _renew_certificates(self, pool: Pool) -> None:
+        while True:
+            [(cabinet, csr_pem)] = await self._requests.take(1)
+            try:
+                async with pool.connection() as connection:
+                    certificate = await self._renew(connection, cabinet, csr_pem)
+                await self._deliver(certificate, "certificate", DOWN_EXPIRES_S)
+            except Exception as error:  # the cabinet asks again, and its old certificate is still good
+                log.warning("%s: its certificate is not renewed: %s", cabinet, error)
+
+    # --- what goes out ---------------------------------------------------------------------------------------------
+
+    async def _listen(self, lock: Connection) -> None:
+        """Wake the sweep for each notification. Ends with StoreError when the lock's connection breaks."""
+        try:
+            while True:
+                async for _ in lock.notifies(timeout=SWEEP_S, stop_after=1):
+                    self._sweep.set()
+                await lock.execute("SELECT 1")
+        except psycopg.OperationalError as error:
+            raise LockLost(f"the worker's lock is lost: {' '.join(str(error).split())}") from error
+
+    async def _send(self, pool: Pool) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sweep.wait(), SWEEP_S)
+            self._sweep.clear()
+            if self._broker.connected.is_set():  # without a broker an order stays held, and is given back in time
+                await _retried(lambda: self._send_starts(pool))
+                await _retried(lambda: self._send_others(pool))
+            await _retried(lambda: self._end_overdue(pool))
+
+    async def _send_starts(self, pool: Pool) -> None:
+        async with pool.connection() as connection:
+            wanted = await sending.to_start(connection)
+        for order in wanted:  # SENT is committed: from here on, each is sent once or never
+            self._start(self._send_start(pool, order))
+
+    async def _send_start(self, pool: Pool, order: messages.StartOrder) -> None:
+        try:
+            outcome = await self._broker.send(
+                messages.down(order.cabinet, "order"), orders.sign(self._key, order), sending.ORDER_LIFE_S
+            )
+        except BrokerError as error:
+            log.warning("order %s: %s: it will be asked for", order.order, error)
+            return
+        if outcome == "no_subscriber":
+
+            async def refuse() -> None:
+                async with pool.connection() as connection:
+                    await sending.unreachable(connection, order.order)
+                    await states.notify(connection, [order.cabinet])
+
+            await _retried(refuse)
+
+    async def _send_others(self, pool: Pool) -> None:
+        async with pool.connection() as connection:
+            due: list[Down] = [*await sending.to_stop(connection), *await sending.to_ask(connection)]
+            looks = await sending.to_look(connection)
+            desired = await sending.to_desire(connection)
+        for message in due:
+            self._start(self._deliver(message, "order", sending.ORDER_LIFE_S))
+        for look in looks:
+            self._send_soon(look, "order")
+        for each in desired:
+            self._start(self._deliver(each, "desired", DOWN_EXPIRES_S))
+
+    async def _end_overdue(self, pool: Pool) -> None:
+        async with pool.connection() as connection:
+            await sending.end_overdue(connection, self._config.orders.give_back_after_hours)
+
+    async def _deliver(self, message: Down, name: str, expires_s: int) -> None:
+        try:
+            await self._broker.send(messages.down(message.cabinet, name), orders.sign(self._key, message), expires_s)
+        except BrokerError as error:
+            log.warning("%s to %s: %s: a later sweep sends it again", name, message.cabinet, error)
+
+    def _send_soon(self, message: Down, name: str) -> None:
+        self._broker.send_soon(messages.down(message.cabinet, name), orders.sign(self._key, message))
+
+    def _start(self, work: Awaitable[None]) -> None:
+        """Run something beside the sweep: a broker that is slow with one message does not keep the others."""
+        task = asyncio.ensure_future(work)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _keep_house(self, pool: Pool) -> None:
+        minutes = 0
+        while True:
+            try:
+                async with pool.connection() as connection:
+                    await housekeeping.every_minute(connection)
+                if minutes % MINUTES_AN_HOUR == 0:
+                    async with pool.connection() as connection:
+                        await housekeeping.hourly(connection, self._config.retention)
+                minutes += 1
+            except (psycopg.Error, PoolTimeout):
+                log.exception("upkeep of the database failed: again in a minute")
+            await asyncio.sleep(MINUTE_S)
+
+
+async def _hold_lock(lock: Connection) -> None:
+    cursor = await lock.execute("SELECT pg_try_advisory_lock(%s)", (database.WORKER_LOCK,))
+    row = await cursor.fetchone()
+    if row is not None and not row[0]:
+        log.info("another worker works: standing by")
+        await lock.execute("SELECT pg_advisory_lock(%s)", (database.WORKER_LOCK,))
+
+
+async def _write(connection: Connection, batch: Sequence[Message]) -> None:
+    """Write states and connections; a state before an `offline` of the same cabinet must not undo it."""
+    pending: list[CabinetState] = []
+    for message in batch:
+        try:
+            if message.name == "state":
+                pending.append(CabinetState(message.cabinet, states.decode_state(message.payload), message.retained))
+                continue
+            online = states.decode_online(message.payload)
+        except MessageError as error:
+            log.warning("%s: its %s cannot be read: %s", message.cabinet, message.name, error)
+            continue
+        if pending:
+            await states.take_states(connection, pending)
+            pending = []
+        await states.take_online(connection, message.cabinet, online, retained=message.retained)
+    if pending:
+        await states.take_states(connection, pending)
+
+
+async def _committed(pool: Pool, batch: Sequence[tuple[str, Answer]]) -> None:
+    async with pool.connection() as connection:
+        await sending.take_answers(connection, batch)
+        await states.notify(connection, sorted({cabinet for cabinet, _ in batch}))
+
+
+async def _retried(work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work`, again after a lost connection or a deadlock: it is one transaction, so nothing of it was done."""
+    while True:
+        try:
+            return await work()
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            log.warning("database: %s: trying again", " ".join(str(error).split()))
+            await asyncio.sleep(RETRY_S)

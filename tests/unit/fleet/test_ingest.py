@@ -1,0 +1,295 @@
+"""Facts are applied exactly once and in order, whatever order they come in, and are acknowledged after the commit."""
+
+import base64
+import json
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nacl.signing import SigningKey
+
+from cabinet import usage_chain
+from cabinet.clock import WallTime
+from cabinet.model import Fault
+from cabinet.records import Closing, SignedClosing
+from cabinet.uplink import messages
+from cabinet.uplink.messages import AlarmChanged, Fact, Facts, MonthClosed, OrderRefused, SessionSettled, Trip
+from cabinet_testing import fleet_scene as scene
+from fleet import ingest
+from fleet.ingest import Incoming
+from fleet.sim.cabinets import SimulatedCabinet
+from fleet.store import database, facts, usage
+
+WALL = WallTime(1_780_000_000_000, True)
+
+
+def simulated(charges=4, cabinet="c-one", epoch="epoch-1"):
+    """A cabinet whose outbox holds charges, an alarm and a trip."""
+    sim = SimulatedCabinet(cabinet, {}, lambda *_: None, epoch=epoch)
+    for number in range(charges):
+        sim.start(number % 10 + 1)
+        sim.write(AlarmChanged(1, Fault.OUTLET_HOT, number % 2 == 0, WALL))
+        sim.settle(number % 10 + 1, cost_fen=10 + number)
+    sim.write(Trip(2, Fault.OVERPOWER, WALL, 30_000, None))
+    return sim
+
+
+def payload(sim, *numbers):
+    found = [Fact(number, msgspec.Raw(sim.facts[number])) for number in numbers]
+    return Incoming(sim.cabinet, messages.encode(Facts(sim.epoch, found)))
+
+
+async def prepared(connection):
+    company = await scene.add_company(connection)
+    await scene.add_cabinet(connection, company, "c-one")
+    await scene.add_cabinet(connection, company, "c-two")
+    return company
+
+
+async def tables(connection):
+    """Return everything that facts write, without times and ids."""
+    return {
+        table: sorted(map(repr, await (await connection.execute(f"SELECT {columns} FROM {table}".encode())).fetchall()))
+        for table, columns in {
+            "fact": "cabinet, epoch, number, kind, body, refused",
+            "fact_position": "cabinet, epoch, number, usage_number, usage_hash",
+            "usage_record": "cabinet, epoch, number, session_id, order_number, body, record_hash",
+            "alarm": "cabinet, outlet, fault, raised_unix_ms, cleared_unix_ms",
+            "trip": "cabinet, epoch, fact_number, outlet, fault",
+            "log_alarm": "cabinet, epoch, kind, number, detail",
+        }.items()
+    }
+
+
+async def in_order(url, sims):
+    async with await database.connect(url) as connection:
+        await prepared(connection)
+    async with database.pool(url, 2) as pool:
+        for sim in sims:
+            for number in sorted(sim.facts):
+                await ingest.take_in(pool, [payload(sim, number)])
+    async with await database.connect(url) as connection:
+        return await tables(connection)
+
+
+def test_facts_in_order_are_applied_and_the_log_is_mirrored_without_an_alarm(url, run):
+    async def body():
+        sim = simulated()
+        found = await in_order(url, [sim])
+        assert len(found["usage_record"]) == 4
+        assert found["log_alarm"] == []
+        assert found["fact_position"] == [repr(("c-one", "epoch-1", 13, 4, sim._head))]
+        assert len(found["trip"]) == 1
+
+    run(body())
+
+
+@settings(
+    max_examples=25, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(data=st.data())
+def test_any_order_with_duplicates_holes_and_restarts_gives_the_same_tables_and_no_acknowledgement_runs_ahead(
+    postgres, run, data
+):
+    sims = [simulated(2), simulated(2, "c-two"), simulated(1, epoch="epoch-2")]
+    everything = [(sim, number) for sim in sims for number in sim.facts]
+    order = data.draw(st.permutations(everything))
+    again = data.draw(st.lists(st.sampled_from(everything), max_size=8))
+    arriving = order[: len(order) // 2] + again + order[len(order) // 2 :]
+    cuts = data.draw(st.lists(st.integers(1, len(arriving)), max_size=6).map(sorted))
+    batches = [arriving[start:end] for start, end in zip([0, *cuts], [*cuts, len(arriving)], strict=True)]
+
+    async def body(url):
+        async with await database.connect(url) as connection:
+            await prepared(connection)
+        for batch in batches:
+            async with database.pool(url, 2) as pool:  # each batch is another life of the worker
+                acknowledged = await ingest.take_in(pool, [payload(sim, number) for sim, number in batch])
+            async with await database.connect(url) as connection:
+                for cabinet, epoch, number in acknowledged:
+                    cursor = await connection.execute(
+                        "SELECT count(*) FROM fact WHERE cabinet = %s AND epoch = %s AND number <= %s",
+                        (cabinet, epoch, number),
+                    )
+                    assert (await cursor.fetchone()) == (number,), "all facts up to the acknowledged one are committed"
+        async with await database.connect(url) as connection:
+            return await tables(connection)
+
+    one, two = postgres.fresh(), postgres.fresh()
+    try:
+        assert run(body(one)) == run(in_order(two, sims))
+    finally:
+        postgres.drop(one)
+        postgres.drop(two)
+
+
+def test_facts_after_a_hole_wait_for_it_and_are_applied_when_it_is_filled(url, run):
+    async def body():
+        sim = simulated()
+        async with await database.connect(url) as connection:
+            await prepared(connection)
+        async with database.pool(url, 2) as pool:
+            assert await ingest.take_in(pool, [payload(sim, 1, 2)]) == [("c-one", "epoch-1", 2)]
+            assert await ingest.take_in(pool, [payload(sim, 4, 5, 6)]) == [("c-one", "epoch-1", 2)]
+            assert await ingest.take_in(pool, [payload(sim, 3)]) == [("c-one", "epoch-1", 6)]
+            assert await ingest.take_in(pool, [payload(sim, 6)]) == [("c-one", "epoch-1", 6)], "its answer was lost"
+
+    run(body())
+
+
+BAD = {
+    "no object": b"17",
+    "unknown kind": b'{"kind":"invented","x":1}',
+    "bad value": b'{"kind":"order_refused","order":17}',
+    "nul": b'{"kind":"order_refused","order":"A\\u0000BCDEFGH","code":"x"}',
+    "too large": json.dumps(
+        {"kind": "trip", "outlet": 2**70, "fault": "overpower", "at": {"unix_ms": 1, "trusted": True}}
+    ).encode(),
+    "beyond bigint": json.dumps(
+        {"kind": "trip", "outlet": 1, "fault": "overpower", "at": {"unix_ms": 2**63, "trusted": True}}
+    ).encode(),
+    "beyond int": json.dumps(
+        {"kind": "trip", "outlet": 2**40, "fault": "overpower", "at": {"unix_ms": 1, "trusted": True}}
+    ).encode(),
+    "unknown order": messages.encode_fact(OrderRefused("FNOT-HERE-AT-ALL", "no_money")),
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=list(BAD))
+def test_a_fact_that_cannot_be_taken_up_is_set_aside_and_stops_nothing(url, run, bad):
+    async def body():
+        sim = simulated(1)
+        sim._number += 1
+        sim.facts[sim._number] = bad
+        sim.start(4)
+        sim.settle(4)
+        async with await database.connect(url) as connection:
+            company = await prepared(connection)
+        async with database.pool(url, 2) as pool:
+            last = max(sim.facts)
+            done = await ingest.take_in(
+                pool, [payload(sim, *range(1, last + 1)), payload(simulated(1, "c-two"), 1, 2, 3)]
+            )
+            assert sorted(done) == [("c-one", "epoch-1", last), ("c-two", "epoch-1", 3)]
+        async with await database.connect(url) as connection:
+            aside = await facts.set_aside(connection, company.company_id)
+            assert [(each.number, bool(each.refused)) for each in aside] == [(5, True)]
+            sums = await usage.sums(connection, company.company_id, usage.FleetUsageFilter())
+            assert sums.records == 3, "the records before and after it are here"
+            assert await usage.log_alarms(connection, company.company_id) == []
+
+    run(body())
+
+
+def test_a_message_that_cannot_be_read_or_is_of_an_unknown_or_revoked_cabinet_is_not_acknowledged(url, run):
+    async def body():
+        async with await database.connect(url) as connection:
+            await prepared(connection)
+            await connection.execute("UPDATE cabinet SET revoked = now() WHERE id = 'c-two'")
+        async with database.pool(url, 2) as pool:
+            batch = [
+                Incoming("c-one", b"\xff\xfe"),
+                payload(simulated(1, "c-two"), 1),
+                payload(simulated(1, "c-unknown"), 1),
+                payload(simulated(1), 1),
+            ]
+            assert await ingest.take_in(pool, batch) == [("c-one", "epoch-1", 1)]
+
+    run(body())
+
+
+async def alarms_of(url, sims_and_numbers):
+    async with await database.connect(url) as connection:
+        company = await prepared(connection)
+    async with database.pool(url, 2) as pool:
+        for sim, numbers in sims_and_numbers:
+            done = await ingest.take_in(pool, [payload(sim, *numbers)])
+            assert done[0].number >= max(numbers), "an alarm blocks nothing"
+    async with await database.connect(url) as connection:
+        found = await usage.log_alarms(connection, company.company_id)
+        return company, sorted((each.kind, each.number) for each in found)
+
+
+def change_record(sim, fact_number, **fields):
+    """Change the record of a fact, and give it the hash of its new contents."""
+    fact = messages.decode_fact(sim.facts[fact_number])
+    record = msgspec.structs.replace(fact.record, **fields)
+    if "record_hash" not in fields:
+        record = msgspec.structs.replace(record, record_hash=usage_chain.hash_of(record))
+    sim.facts[fact_number] = messages.encode_fact(SessionSettled(record, fact.order))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"energy_mwh": 7, "record_hash": "0" * 64}, [("bad_hash", 2), ("rewrite", 3)]),
+        ({"previous_hash": "1" * 64}, [("rewrite", 2), ("rewrite", 3)]),
+        ({"number": 3}, [("fork", 3), ("gap", 2)]),
+        ({"number": 1}, [("fork", 1), ("gap", 2)]),
+    ],
+    ids=["edited", "rewritten", "gap", "fork"],
+)
+def test_a_log_that_is_not_as_it_was_written_raises_an_alarm_that_names_the_number(url, run, fields, expected):
+    async def body():
+        sim = simulated(3)
+        change_record(sim, 6, **fields)
+        _, found = await alarms_of(url, [(sim, sorted(sim.facts))])
+        assert found == expected
+
+    run(body())
+
+
+def test_a_store_set_back_to_an_older_copy_is_a_fork_and_loses_no_bill(url, run):
+    """The same epoch, and numbers that were used before with other contents."""
+
+    async def body():
+        first, second = simulated(2), simulated(1)
+        second.start(7)
+        second.settle(7, cost_fen=99)
+        _, found = await alarms_of(url, [(first, sorted(first.facts)), (second, [4, 5, 6])])
+        assert ("fork", 2) in found
+        async with await database.connect(url) as connection:
+            cursor = await connection.execute("SELECT number, kind FROM fact_fork ORDER BY number")
+            assert [number for number, _ in await cursor.fetchall()] == [4, 5, 6]
+
+    run(body())
+
+
+def test_a_new_epoch_begins_a_chain_of_its_own(url, run):
+    async def body():
+        old, new = simulated(2), simulated(2, epoch="epoch-2")
+        company, found = await alarms_of(url, [(old, sorted(old.facts)), (new, sorted(new.facts))])
+        assert found == []
+        async with await database.connect(url) as connection:
+            places = await facts.positions(connection, company.company_id, "c-one")
+            assert [(each.epoch, each.usage_number) for each in places] == [("epoch-2", 2), ("epoch-1", 2)]
+
+    run(body())
+
+
+def closing(key, sim, number=1, last_hash=None):
+    made = Closing(
+        number, "SIM", "2026-11", 1, 1, last_hash or messages.decode_fact(sim.facts[3]).record.record_hash,
+        10_000, 10, 0, WALL, base64.b64encode(bytes(key.verify_key)).decode(),
+    )  # fmt: skip
+    signature = key.sign(usage_chain.canonical_closing(made)).signature
+    return MonthClosed(SignedClosing(made, base64.b64encode(signature).decode()))
+
+
+def test_closings_are_checked_against_the_first_key_and_the_mirrored_log(url, run):
+    async def body():
+        key, other = SigningKey(bytes(32)), SigningKey(bytes([1] * 32))
+        sim = simulated(1)
+        sim.write(closing(key, sim))
+        sim.write(closing(other, sim, 2))
+        sim.write(closing(key, sim, 3, "f" * 64))
+        forged = closing(key, sim, 4)
+        sim.write(MonthClosed(msgspec.structs.replace(forged.signed, signature=forged.signed.signature[::-1])))
+        company, found = await alarms_of(url, [(sim, sorted(sim.facts))])
+        assert found == [("bad_signature", 4), ("other_key", 2), ("rewrite", 1)]
+        async with await database.connect(url) as connection:
+            assert len(await usage.closings(connection, company.company_id, "c-one")) == 4
+
+    run(body())
