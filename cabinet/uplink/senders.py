@@ -8,7 +8,7 @@ from cabinet.clock import NS, Clock
 from cabinet.link.uplink_protocol import AskFacts, AskState, Changed, FactRows, StateBody
 from cabinet.uplink import messages
 from cabinet.uplink.messages import Fact, Facts
-from cabinet.uplink.service_client import ServiceClient
+from cabinet.uplink.service_client import UplinkServiceClient
 
 WINDOW = 200  # facts that may be unacknowledged
 MAX_BATCH_BYTES = messages.MAX_MESSAGE - 4096  # of bodies in one message
@@ -52,7 +52,7 @@ class Signal:
 
 
 class ServiceView:
-    """What the service last reported, and what the fleet wants to see; `signal` rings with each change."""
+    """Last report of the service, and the wishes of the fleet; `signal` rings with each change."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -87,7 +87,7 @@ class FactSender:
     The fleet acknowledges each message, with the same number as before if a fact is missing; that one is repeated soon.
     """
 
-    def __init__(self, service: ServiceClient, view: ServiceView, clock: Clock) -> None:
+    def __init__(self, service: UplinkServiceClient, view: ServiceView, clock: Clock) -> None:
         self._service = service
         self._view = view
         self._clock = clock
@@ -132,7 +132,7 @@ class FactSender:
             self._view.signal.ring()
 
     def _expect_all_acked(self) -> None:
-        """Begin the wait anew after progress."""
+        """Begin the wait again after progress."""
         self._window, self._wait_s = WINDOW, ACK_WITHIN_S
         self._resend_at_ns = None if self._sent == self._acked else self._deadline_ns()
 
@@ -174,7 +174,7 @@ class StateSender:
     """Sends the cabinet's state, retained: at once, when it changed, and every 300 s anyway."""
 
     def __init__(
-        self, service: ServiceClient, view: ServiceView, clock: Clock, signal_dbm: Callable[[], int | None]
+        self, service: UplinkServiceClient, view: ServiceView, clock: Clock, signal_dbm: Callable[[], int | None]
     ) -> None:
         self._service = service
         self._view = view

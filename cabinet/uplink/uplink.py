@@ -28,12 +28,13 @@ from cabinet.link.uplink_protocol import (
 )
 from cabinet.uplink import enrolment, messages
 from cabinet.uplink.back_off import LASTED_S, BackOff
-from cabinet.uplink.connection import FleetConnection, LinkFailed, Received
-from cabinet.uplink.enrolment import EnrolmentError, EnrolmentFiles, Life, Place
+from cabinet.uplink.connection import FleetConnection, Received
+from cabinet.uplink.enrolment import EnrolmentFiles, Life, Place
 from cabinet.uplink.messages import CertificateRequest
+from cabinet.uplink.problems import EnrolmentError, LinkFailed
 from cabinet.uplink.renewal import open_certificate
 from cabinet.uplink.senders import FactSender, ServiceView, StateSender
-from cabinet.uplink.service_client import ServiceClient
+from cabinet.uplink.service_client import UplinkServiceClient
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Uplink:
     def __init__(
         self,
         settings: UplinkSettings,
-        service: ServiceClient,
+        service: UplinkServiceClient,
         clock: Clock,
         *,
         connect: Connect = FleetConnection.open,
@@ -196,7 +197,7 @@ class Uplink:
             except (LinkFailed, EnrolmentError) as error:
                 if self._status.state == "connected" and self._is_closed_again(began_ns):
                     error = LinkFailed("closed_again", str(error))
-                refused = isinstance(error, LinkFailed) and error.refused
+                refused = error.refused
                 self._now_in("refused" if refused else "connecting", str(error), place)
             except CabinetError as error:
                 self._now_in("refused", str(error), place)

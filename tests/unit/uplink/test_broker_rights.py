@@ -10,9 +10,10 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from cabinet.uplink.connection import FleetConnection, LinkFailed
+from cabinet.uplink.connection import FleetConnection
 from cabinet.uplink.enrolment import EnrolmentFiles, openssl
 from cabinet.uplink.mqtt_client import MqttClient
+from cabinet.uplink.problems import LinkFailed
 from cabinet_testing.fake_fleet import FakeFleet
 from cabinet_testing.fleet_broker import FleetBroker, now, tls
 from cabinet_testing.uplink_harness import UplinkHarness, start_order

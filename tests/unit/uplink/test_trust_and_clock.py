@@ -8,9 +8,10 @@ import pytest
 from cabinet.clock import SystemClock, WallTime
 from cabinet.link.uplink_protocol import status_file
 from cabinet.uplink import enrolment
-from cabinet.uplink.connection import FleetConnection, LinkFailed
+from cabinet.uplink.connection import FleetConnection
 from cabinet.uplink.enrolment import EnrolmentFiles
 from cabinet.uplink.messages import Certificate, Enrol, Enrolled
+from cabinet.uplink.problems import LinkFailed
 from cabinet_testing.enrolment_server import enrolment_server
 from cabinet_testing.fake_fleet import FakeFleet
 from cabinet_testing.fleet_broker import SKIP_REASON, FleetBroker, now
@@ -35,7 +36,7 @@ class WrongClock(SystemClock):
 
 @pytest.fixture(scope="module")
 def old_broker(tmp_path_factory):
-    """A broker whose certificate has ended."""
+    """A broker with a certificate that has ended."""
     folder = tmp_path_factory.mktemp("old")
     broker = FleetBroker(folder, broker_made=now() + BROKER_MADE)
     broker.start()
