@@ -22,8 +22,9 @@ UP_WITHIN_S = 10
 class FaultProxy:
     """Proxy from `port` on loopback to a target. All faults may be changed at any time, from any thread."""
 
-    def __init__(self, host: str, port: int, seed: int = 0) -> None:
+    def __init__(self, host: str, port: int, seed: int = 0, listen: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._target = (host, port)
+        self._listen = listen
         self._random = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -73,7 +74,7 @@ class FaultProxy:
         asyncio.run_coroutine_threadsafe(run(), self._loop).result(UP_WITHIN_S)
 
     async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, *self._listen)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:

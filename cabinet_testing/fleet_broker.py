@@ -31,13 +31,14 @@ class FleetBroker:
         folder: Path,
         persistence: bool = False,
         ports: tuple[int, int] | None = None,
+        names: tuple[str, ...] = (),
         broker_made: datetime.datetime | None = None,
     ) -> None:
         self.trust = TrustFolder(folder / "trust")
         self.folder = BrokerFolder(folder / "broker")
         self.host = HOST
         self.port, self.fleet_port = ports or free_ports(2)
-        self.trust.make([HOST, "localhost"], now())
+        self.trust.make([HOST, "localhost", *names], now())
         if broker_made is not None:
             self.trust.make_broker_certificate([HOST], broker_made)
         self.folder.write(

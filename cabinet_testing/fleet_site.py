@@ -4,13 +4,18 @@ Everything is set up with the commands that docs/fleet.md names. The web runs tw
 and in https, with a certificate of the fleet's own authority, for the enrolment of cabinets.
 """
 
+import contextlib
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from cabinet_testing import fleet_broker, fleet_postgres
+from cabinet_testing.fault_proxy import FaultProxy
 from cabinet_testing.fleet_broker import FleetBroker
 from cabinet_testing.fleet_postgres import FleetPostgres
 from cabinet_testing.real_cabinet import Process, RealCabinet
@@ -28,6 +33,17 @@ _ENROLMENT_CODE = re.compile(r"\b[0-9A-Z]{4}(?:-[0-9A-Z]{4})+\b")
 def missing() -> str | None:
     """Return the reason why no fleet can run here, or None."""
     return fleet_postgres.missing() or fleet_broker.SKIP_REASON or None
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder with a short path that PostgreSQL's user may enter, and remove it afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="fleet-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def outlet_codes(text: str, cabinet: int) -> str:
@@ -55,7 +71,7 @@ class FleetCabinet(RealCabinet):
         self.command("uplink", "enrol", code)
 
     def start_uplink(self) -> None:
-        self.processes["uplink"] = Process("uplink", ["uplink"], self.folder, self.config)
+        self.processes["uplink"] = Process("uplink", ["uplink"], self.folder, self.config, prefix=self.prefix)
 
     def code(self, outlet: int) -> str:
         """Return the code printed at an outlet."""
@@ -63,13 +79,69 @@ class FleetCabinet(RealCabinet):
         return str(found[outlet - 1])
 
 
+class CabinetNetwork:
+    """A network namespace for a cabinet: it reaches the fleet's ports at `HOST`, and nothing reaches the cabinet.
+
+    Its connections go out over a pair of virtual interfaces, to a forwarder at this end. Needs root.
+    """
+
+    HOST, INSIDE = "10.231.77.1", "10.231.77.2"
+
+    def __init__(self) -> None:
+        self.name = f"cabinet-{os.getpid()}"
+        self.prefix = ("ip", "netns", "exec", self.name)
+        self._outer = f"vc{os.getpid()}"
+        self._forwarders: list[FaultProxy] = []
+
+    @staticmethod
+    def missing() -> str | None:
+        """Return the reason why no namespace can be made, or None."""
+        if os.geteuid() != 0 or shutil.which("ip") is None:
+            return "a network namespace needs root, and the command ip"
+        return None
+
+    def make(self) -> None:
+        _ip("netns", "add", self.name)
+        _ip("link", "add", self._outer, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        _ip("addr", "add", f"{self.HOST}/30", "dev", self._outer)
+        _ip("link", "set", self._outer, "up")
+        _ip("-n", self.name, "addr", "add", f"{self.INSIDE}/30", "dev", "eth0")
+        for device in ("lo", "eth0"):
+            _ip("-n", self.name, "link", "set", device, "up")
+
+    def let_out(self, *ports: int) -> None:
+        """Let the cabinet reach these ports of the fleet."""
+        for port in ports:
+            forwarder = FaultProxy(fleet_broker.HOST, port, listen=(self.HOST, port))
+            forwarder.start()
+            self._forwarders.append(forwarder)
+
+    def remove(self) -> None:
+        for forwarder in self._forwarders:
+            forwarder.stop()
+        _ip("netns", "del", self.name)  # its interfaces go with it
+
+
+def _ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
+
+
 class FleetSite:
     """The fleet's processes in a folder. What is there already goes on: database, keys, enrolments."""
 
     def __init__(
-        self, folder: Path, *, safe: bool = True, port: int = 0, ports: tuple[int, int, int] | None = None
+        self,
+        folder: Path,
+        *,
+        safe: bool = True,
+        port: int = 0,
+        ports: tuple[int, int, int] | None = None,
+        host: str = fleet_broker.HOST,
     ) -> None:
-        """Prepare; `port` is that of the pages, `ports` are those of enrolment, broker and worker (None: free ones)."""
+        """Prepare. `port` is that of the pages, `ports` are those of enrolment, broker and worker (None: free ones);
+        `host` is where cabinets reach the fleet.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.config = folder / "fleet.toml"
@@ -78,9 +150,10 @@ class FleetSite:
         self.postgres = FleetPostgres(database, safe=safe)
         self._new = not (database / "data").exists()
         enrol_port, *broker_ports = ports or fleet_broker.free_ports(3)
-        self.broker = FleetBroker(folder, ports=(broker_ports[0], broker_ports[1]))
+        self._host = host
+        self.broker = FleetBroker(folder, ports=(broker_ports[0], broker_ports[1]), names=(host,))
         self._port, self._enrol_port = port, enrol_port
-        self.enrol_url = f"https://{fleet_broker.HOST}:{enrol_port}"
+        self.enrol_url = f"https://{host}:{enrol_port}"
         self.ca = self.broker.trust.ca_certificate
         self.sms = folder / "sms.txt"
         self.processes: dict[str, Process] = {}
@@ -89,7 +162,7 @@ class FleetSite:
 
     def start(self) -> None:
         """Start database, broker, worker and web."""
-        self.postgres.create() if self._new else self.postgres.start()
+        self.postgres.create_empty() if self._new else self.postgres.start()
         self.broker.start()
         trust = self.broker.trust
         text = f"""\
@@ -99,7 +172,7 @@ url = "{self.postgres.url("fleet")}"
 [broker]
 host = "{fleet_broker.HOST}"
 port = {self.broker.fleet_port}
-public_host = "{fleet_broker.HOST}"
+public_host = "{self._host}"
 public_port = {self.broker.port}
 folder = "broker"
 
@@ -123,6 +196,11 @@ file = "{self.sms}"
         self.start_process("enrolment")
         self.start_process("web")
         self.url = self._address()
+
+    @property
+    def cabinet_ports(self) -> tuple[int, int]:
+        """Return the ports that cabinets use: enrolment and broker."""
+        return self._enrol_port, self.broker.port
 
     @property
     def _enrol_config(self) -> Path:
@@ -163,9 +241,11 @@ file = "{self.sms}"
         self.command("resident", "top-up", "--company", COMPANY, "--phone", PHONE, "5000")
         return self.command("staff", "add", STAFF, "--company", COMPANY, "--role", "operator").split()[-1]
 
-    def add_cabinet(self, number: int) -> FleetCabinet:
-        """Add a cabinet, start it, enrol it, and start its uplink."""
+    def add_cabinet(self, number: int, network: "CabinetNetwork | None" = None) -> FleetCabinet:
+        """Add a cabinet, start it, enrol it, and start its uplink; in a network of its own if one is given."""
         cabinet = FleetCabinet(self.folder / f"cabinet-{number}", number, self.enrol_url, self.ca)
+        if network is not None:
+            cabinet.prefix = network.prefix
         self.cabinets.append(cabinet)
         cabinet.start("sim", "guard", "service")
         if not cabinet.enrolled:
@@ -185,7 +265,3 @@ file = "{self.sms}"
             self.processes[name].stop()
         self.broker.stop()
         self.postgres.stop()
-
-    def remove(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -44,7 +44,7 @@ ENROLMENT_EVERY_S = 5.0
 HOUSEKEEPING_S = 3600.0  # known time on disk, and whether the certificate is due
 MAX_SHORT_CONNECTIONS = 5  # in a row; then they count as closed by the broker on purpose
 MAX_HANDED_OVER = 8  # messages at the service at once; a start waits there for the guard
-ACK, CERTIFICATE = "ack", "certificate"  # topics below down/
+ACK, CERTIFICATE, DESIRED = "ack", "certificate", "desired"  # topics below down/
 
 Connect = Callable[..., Awaitable[FleetConnection]]
 
@@ -286,7 +286,8 @@ class Uplink:
             self._view.watch(reply.look_s)
         if reply.answer:
             await connection.publish("answer", reply.answer.encode())
-            self._view.hurry()
+        if reply.answer or received.name == DESIRED:
+            self._view.hurry()  # the fleet waits for the new challenge, or for the version in force
 
     # --- certificate and known time ---
 

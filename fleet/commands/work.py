@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cabinet.clock import SystemClock
 from cabinet.errors import StoreError
+from cabinet.system.sd_notify import Notifier
 from cabinet.uplink.messages import Certificate
 from fleet import config as configuration
 from fleet import enrolment
@@ -60,6 +61,7 @@ async def _work(config: FleetConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
+    Notifier().ready("works, or waits for database and broker or for the worker that does")
     try:
         await task
     except asyncio.CancelledError:

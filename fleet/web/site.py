@@ -14,7 +14,7 @@ from cabinet.web.site import Application
 from cabinet.web.source_log import SourceLog
 from fleet.config import FleetConfig
 from fleet.store.database import Pool
-from fleet.web import health, phone
+from fleet.web import enrol, health, phone
 from fleet.web.accounts import Attempts, FleetAccounts, Hashing
 from fleet.web.charges import FleetCharges
 from fleet.web.context import FleetSite
@@ -48,7 +48,7 @@ def create_app(pool: Pool, config: FleetConfig, notices: CabinetNotices, sms: Sm
         by_phone=residents.by_phone,
         code_minutes=config.sms.code_minutes,
     )
-    handlers: list[ControllerRouterHandler] = [short_address, health.healthz]
+    handlers: list[ControllerRouterHandler] = [short_address, health.healthz, enrol.enrol]
     if residents.by_phone:
         handlers.append(phone.router)
     return cabinet_site.assemble(site, pages, Streams(MAX_STREAMS, config.web.connections_per_address // 2), handlers)
