@@ -1,4 +1,4 @@
-"""The whole way of a resident on a mobile network: the fleet's page in a real browser, a cabinet that only dials out."""
+"""The way of a resident on a mobile network: the fleet's page in a real browser, a cabinet that only dials out."""
 
 import json
 import re
