@@ -257,6 +257,21 @@ async def test_the_uplink_asks_and_is_told_of_changes(harness: ServiceHarness, p
         await asyncio.gather(serving, return_exceptions=True)
 
 
+async def test_the_end_of_the_service_waits_for_no_connection(harness: ServiceHarness, path: Path) -> None:
+    FleetHarness(harness)
+    async with harness.running() as service:
+        serving = asyncio.create_task(service.uplink.serve())
+        reader, writer = await connected(path)
+        writer.write(uplink_protocol.encode(WatchChanges()))
+        await reader.readline()
+        serving.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(serving, return_exceptions=True)
+            assert await reader.read() == b""
+        writer.close()
+    assert not path.exists()
+
+
 async def test_other_users_learn_and_do_nothing(harness: ServiceHarness, path: Path) -> None:
     FleetHarness(harness)
     async with harness.running() as service:
