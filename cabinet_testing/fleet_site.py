@@ -18,7 +18,7 @@ from cabinet_testing import fleet_broker, fleet_postgres
 from cabinet_testing.fault_proxy import FaultProxy
 from cabinet_testing.fleet_broker import FleetBroker
 from cabinet_testing.fleet_postgres import FleetPostgres
-from cabinet_testing.real_cabinet import Process, RealCabinet
+from cabinet_testing.real_cabinet import Process, RealCabinet, wait_for
 
 COMPANY = "Green Court"
 SITE = "East gate"
@@ -215,9 +215,8 @@ file = "{self.sms}"
             self.url = self._address()
 
     def _address(self) -> str:
-        found = re.findall(r"https?://[\w.:\[\]]+", self.processes["web"].log)
-        assert found, self.processes["web"].log
-        return str(found[-1])
+        log = lambda: re.findall(r"^serving (https?://\S+)$", self.processes["web"].log, re.MULTILINE)  # noqa: E731
+        return str(wait_for("the web's address", log)[-1])
 
     def command(self, *words: str, fails: bool = False) -> str:
         """Run a `fleet` command. Return its output; it must succeed, or fail if `fails` is set."""

@@ -15,8 +15,8 @@ PAGE = 1000
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "check: every transaction balances, every balance is the sum of its postings, nothing but cash and named debts\n"
-        "is below 0, and each order holds what its state says. Exit status 1 if not, with a line for each problem.\n\n"
+        "check: every transaction balances, every balance is the sum of its postings, only cash and named debts are\n"
+        "below 0, and each order holds what its state says. Exit status 1 if not, with a line for each problem.\n\n"
         "examples:\n"
         "  fleet ledger check\n"
         '  fleet ledger statement --company "Green Court" --phone 13800001111\n'
@@ -32,13 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     problems: list[str] = []
     work = {"check": _check, "statement": _statement, "export": _export}[args.action](args, problems)
-    options.in_transaction(args, work)
+    options.in_transaction(args, work, snapshot=True)
     return 1 if problems else 0
 
 
 def _check(args: argparse.Namespace, problems: list[str]) -> options.Work:
     async def work(connection: Connection, config: FleetConfig) -> None:
-        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # one moment for all queries
         for company in await companies.everyone(connection):
             if args.company not in (None, company.name):
                 continue
@@ -70,13 +69,17 @@ def _statement(args: argparse.Namespace, _: list[str]) -> options.Work:
 def _export(args: argparse.Namespace, _: list[str]) -> options.Work:
     async def work(connection: Connection, config: FleetConfig) -> None:
         company = await options.company_of(connection, args.company)
-        sys.stdout.write(BOM + csv_line(["number", "time", "kind", "account", "amount_yuan", "note", "key"]))
+        sys.stdout.write(
+            BOM + csv_line(["number", "time", "kind", "account", "debit_yuan", "credit_yuan", "note", "key"])
+        )
         after = 0
         while page := await wallets.entries(connection, company.id, after=after, limit=PAGE):
             after = page[-1].number
             for entry in page:
-                moment, amount = entry.at.isoformat(" ", "seconds"), number_format.yuan(entry.amount_fen)
-                cells = [str(entry.number), moment, entry.kind, entry.account, amount, entry.note, entry.key]
+                amount = number_format.yuan(abs(entry.amount_fen))
+                sides = [amount, ""] if entry.amount_fen < 0 else ["", amount]
+                moment = entry.at.isoformat(" ", "seconds")
+                cells = [str(entry.number), moment, entry.kind, entry.account, *sides, entry.note, entry.key]
                 sys.stdout.write(csv_line(cells))
 
     return work

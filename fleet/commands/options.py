@@ -6,6 +6,8 @@ import getpass
 import zoneinfo
 from collections.abc import Awaitable, Callable
 
+from psycopg import IsolationLevel
+
 from cabinet.errors import CabinetError, Refused
 from cabinet.texts import LANGUAGES, table
 from fleet import config as configuration
@@ -37,13 +39,19 @@ def add_resident(action: argparse.ArgumentParser) -> None:
     named.add_argument("--resident", type=int, metavar="ID")
 
 
-def in_transaction(args: argparse.Namespace, work: Work) -> None:
-    """Run `work` in one transaction of the configured database; a refusal becomes its sentence."""
+def in_transaction(args: argparse.Namespace, work: Work, *, snapshot: bool = False) -> None:
+    """Run `work` in one transaction of the configured database; a refusal becomes its sentence.
+
+    With `snapshot`, all its queries read the same moment.
+    """
 
     async def body() -> None:
         config = configuration.load(args.config)
         async with await database.connect(config.database.url) as connection:
             await database.check_version(connection)
+            await connection.commit()
+            if snapshot:
+                await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             await work(connection, config)
 
     try:

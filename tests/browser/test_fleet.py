@@ -1,4 +1,4 @@
-"""The whole way of a resident on a mobile network: the fleet's page in a real browser, a cabinet that only dials out."""
+"""The way of a resident on a mobile network: the fleet's page in a real browser, a cabinet that only dials out."""
 
 import json
 import re
@@ -18,6 +18,8 @@ from cabinet_testing.real_cabinet import wait_for
 
 pytestmark = pytest.mark.whole_cabinet
 
+DEAR = TARIFF.replace("fen_per_hour = 60", "fen_per_hour = 36000")  # a charge of seconds costs something
+
 
 @pytest.fixture(scope="module")
 def site(browser: Browser) -> Iterator[FleetSite]:
@@ -30,7 +32,7 @@ def site(browser: Browser) -> Iterator[FleetSite]:
         try:
             network.let_out(*site.cabinet_ports)
             site.start()
-            site.add_company(TARIFF)
+            site.add_company(DEAR)
             site.add_cabinet(1, network)
             yield site
         finally:
