@@ -46,9 +46,7 @@ class FleetBroker:
         self.trust.make([HOST, "localhost", *names], now())
         if broker_made is not None:
             self.trust.make_broker_certificate([HOST], broker_made)
-        self.folder.write(
-            self.trust, host=HOST, port=self.port, fleet_host=HOST, fleet_port=self.fleet_port, user=_own_user()
-        )
+        self.folder.write(self.trust, host=HOST, port=self.port, fleet_host=HOST, fleet_port=self.fleet_port)
         text = self.folder.configuration.read_text()
         if os.geteuid() == 0:
             text = "user root\n" + text
@@ -182,9 +180,3 @@ def running_broker(folder: Path, persistence: bool = False) -> Iterator[FleetBro
         yield broker
     finally:
         broker.stop()
-
-
-def _own_user() -> str:
-    import pwd
-
-    return pwd.getpwuid(os.geteuid()).pw_name
