@@ -223,7 +223,12 @@ class UplinkServer:
         if message.v != messages.SCHEMA:
             return HandedOver(refusal=uplink_protocol.UNKNOWN_MESSAGE)
         if isinstance(message, StartOrder):
-            return _published(await self._orders.start(message, payload_hash))
+            answer = await self._orders.start(message, payload_hash)
+            if answer is not None and answer.code == "too_many_requests":
+                await self._report(
+                    answer.code, f"more starts than people make, the last one at outlet {message.outlet}"
+                )
+            return _published(answer)
         if isinstance(message, StopOrder):
             return _published(await self._orders.stop(message))
         if isinstance(message, AskOrder):

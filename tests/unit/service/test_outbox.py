@@ -1,18 +1,22 @@
 """Facts for a fleet: each once, in order, without gaps; without a fleet, none at all."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from cabinet.clock import WallTime
+from cabinet.errors import LinkError
 from cabinet.link import uplink_protocol
 from cabinet.link.uplink_protocol import (
     AskFacts,
     AskOnline,
     AskState,
     Changed,
+    FactRows,
+    HandedOver,
     OnlineBody,
     StateBody,
     TakeEnrolment,
@@ -25,8 +29,9 @@ from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.charges.live import CABINET
 from cabinet.store import backup, month_closing, outbox, residents
-from cabinet.uplink import messages
+from cabinet.uplink import messages, orders
 from cabinet.uplink.messages import AlarmChanged, MonthClosed, SessionSettled, SessionStarted, Trip
+from cabinet.uplink.service_client import ServiceSocket
 from cabinet_testing.fleet_harness import FleetHarness
 from cabinet_testing.service_harness import FULL, ServiceHarness
 
@@ -246,5 +251,28 @@ async def test_other_users_learn_and_do_nothing(harness: ServiceHarness, path: P
         assert uplink_protocol.decode_reply(await reader.readline()) == UplinkRefusal("not_allowed")
         assert await reader.read() == b""
         writer.close()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_the_uplinks_own_client_carries_an_order_and_its_facts(harness: ServiceHarness, path: Path) -> None:
+    fleet = FleetHarness(harness)
+    async with harness.running() as service:
+        serving = asyncio.create_task(service.uplink.serve())
+        while not path.exists():
+            await asyncio.sleep(0)
+        uplink = ServiceSocket(path)
+        async with contextlib.aclosing(uplink.changes()) as changes:  # type: ignore[type-var]
+            first = await anext(changes)
+            order = uplink_protocol.hand_over(orders.sign(fleet.key, await fleet.order(service)))
+            handed = await uplink.ask(order, HandedOver)
+            assert messages.decode_answer(handed.answer.encode()).outcome == "accepted"
+            while (change := await anext(changes)).facts == first.facts:
+                pass
+        assert change.state > first.state
+        found = await uplink.ask(AskFacts(0), FactRows)
+        assert [getattr(messages.decode_fact(row.body), "order", None) for row in found.facts] == ["F0000001"]
+        with pytest.raises(LinkError, match="bad_request"):
+            await uplink.ask(uplink_protocol.HandOver("no base64!"), HandedOver)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
