@@ -11,6 +11,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
 from cabinet.clock import SystemClock
 from cabinet.uplink import enrolment
 from cabinet.uplink.messages import Enrolled
@@ -41,9 +46,7 @@ class FleetBroker:
         self.trust.make([HOST, "localhost", *names], now())
         if broker_made is not None:
             self.trust.make_broker_certificate([HOST], broker_made)
-        self.folder.write(
-            self.trust, host=HOST, port=self.port, fleet_host=HOST, fleet_port=self.fleet_port, user=_own_user()
-        )
+        self.folder.write(self.trust, host=HOST, port=self.port, fleet_host=HOST, fleet_port=self.fleet_port)
         text = self.folder.configuration.read_text()
         if os.geteuid() == 0:
             text = "user root\n" + text
@@ -131,6 +134,17 @@ class FleetBroker:
         enrolment.EnrolmentFiles(state).store(key, enrolled)
         return issued
 
+    def client_tls(self, cabinet: str, folder: Path) -> ssl.SSLContext:
+        """Make key and certificate of `cabinet` in `folder`; return the TLS settings of its connection."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cabinet)])
+        csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+        issued = self.trust.sign_csr(csr.public_bytes(serialization.Encoding.PEM).decode(), cabinet, now())
+        identity = folder / f"{cabinet}.pem"
+        encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        identity.write_bytes(key.private_bytes(*encoding) + issued.pem.encode())
+        return tls(self.trust.ca_certificate, identity)
+
     def fleet_tls(self) -> ssl.SSLContext:
         """Return the TLS settings of the fleet's own processes, for `fleet_port`."""
         return tls(self.trust.ca_certificate, self.trust.fleet_certificate, self.trust.fleet_key)
@@ -166,9 +180,3 @@ def running_broker(folder: Path, persistence: bool = False) -> Iterator[FleetBro
         yield broker
     finally:
         broker.stop()
-
-
-def _own_user() -> str:
-    import pwd
-
-    return pwd.getpwuid(os.geteuid()).pw_name

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import aiomqtt
@@ -255,7 +256,9 @@ class ConnectedCabinet:
         *,
         outlets: int = 10,
         epoch: str = "epoch-1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self.sim = SimulatedCabinet(cabinet, keys, self._publish, outlets=outlets, epoch=epoch)
         self.connected = asyncio.Event()
         self._host, self._port = host, port
@@ -290,7 +293,7 @@ class ConnectedCabinet:
         connect.SessionExpiryInterval = WILL_DELAY_S + 15
         client = aiomqtt.Client(
             self._host, self._port, identifier=cabinet, protocol=aiomqtt.ProtocolVersion.V5, clean_start=False,
-            properties=connect, keepalive=60, timeout=20.0,
+            properties=connect, keepalive=60, timeout=20.0, tls_context=self._tls,
             will=aiomqtt.Will(messages.up(cabinet, "online"), messages.encode(Online(False)), 1, True, will),
         )  # fmt: skip
         async with client:
