@@ -74,7 +74,7 @@ class UplinkServer:
         self._desired = desired
         self._key = key
         self._uids = uids_of(uplink_protocol.USER)
-        self._open = 0
+        self._clients: set[asyncio.Task[None]] = set()
         self._state_changes = 0
         self._reports = RateLimiter(context.clock, 1, REPORT_EVERY_S)
 
@@ -90,23 +90,27 @@ class UplinkServer:
             log.error("%s: %s: the fleet will not see this cabinet", path, error.strerror or error)
             return
         try:
-            await server.serve_forever()
+            await asyncio.Event().wait()  # not `serve_forever`: its end would wait for the connections that watch
         finally:
             server.close()
+            for client in self._clients:
+                client.cancel()
             path.unlink(missing_ok=True)
 
     async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         known = peer_uid(writer.get_extra_info("socket")) in self._uids
+        client = asyncio.current_task()
+        assert client is not None  # each connection is a task
+        self._clients.add(client)
         try:
-            self._open += 1
             with contextlib.suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
-                if not known or self._open > uplink_protocol.MAX_CONNECTIONS:
+                if not known or len(self._clients) > uplink_protocol.MAX_CONNECTIONS:
                     writer.write(uplink_protocol.encode(UplinkRefusal("not_allowed")))
                     await writer.drain()
                     return
                 await self._serve(reader, writer)
         finally:
-            self._open -= 1
+            self._clients.discard(client)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
