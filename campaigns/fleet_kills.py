@@ -51,7 +51,7 @@ class FleetKills:
         self.site = FleetSite(folder, safe=True)
         self.site.start()
         self.site.add_company(DEAR)
-        self.links = [self._with_link(self.site.add_cabinet(number + 1)) for number in range(whole)]
+        self.links = [self._with_link(self.site.add_cabinet(number + 1, demo=True)) for number in range(whole)]
         self.light_link = FaultProxy(HOST, self.site.broker.port, seed)
         self.light_link.start()
         names = [f"light-{number:04}" for number in range(light)]
