@@ -4,18 +4,21 @@ Everything is set up with the commands that docs/fleet.md names. The web runs tw
 and in https, with a certificate of the fleet's own authority, for the enrolment of cabinets.
 """
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from cabinet_testing import fleet_broker, fleet_postgres
 from cabinet_testing.fault_proxy import FaultProxy
 from cabinet_testing.fleet_broker import FleetBroker
 from cabinet_testing.fleet_postgres import FleetPostgres
-from cabinet_testing.real_cabinet import Process, RealCabinet
+from cabinet_testing.real_cabinet import Process, RealCabinet, wait_for
 
 COMPANY = "Green Court"
 SITE = "East gate"
@@ -30,6 +33,17 @@ _ENROLMENT_CODE = re.compile(r"\b[0-9A-Z]{4}(?:-[0-9A-Z]{4})+\b")
 def missing() -> str | None:
     """Return the reason why no fleet can run here, or None."""
     return fleet_postgres.missing() or fleet_broker.SKIP_REASON or None
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder with a short path that PostgreSQL's user may enter, and remove it afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="fleet-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def outlet_codes(text: str, cabinet: int) -> str:
@@ -148,7 +162,7 @@ class FleetSite:
 
     def start(self) -> None:
         """Start database, broker, worker and web."""
-        self.postgres.create() if self._new else self.postgres.start()
+        self.postgres.create_empty() if self._new else self.postgres.start()
         self.broker.start()
         trust = self.broker.trust
         text = f"""\
@@ -201,9 +215,8 @@ file = "{self.sms}"
             self.url = self._address()
 
     def _address(self) -> str:
-        found = re.findall(r"https?://[\w.:\[\]]+", self.processes["web"].log)
-        assert found, self.processes["web"].log
-        return str(found[-1])
+        log = lambda: re.findall(r"^serving (https?://\S+)$", self.processes["web"].log, re.MULTILINE)  # noqa: E731
+        return str(wait_for("the web's address", log)[-1])
 
     def command(self, *words: str, fails: bool = False) -> str:
         """Run a `fleet` command. Return its output; it must succeed, or fail if `fails` is set."""
@@ -251,7 +264,3 @@ file = "{self.sms}"
             self.processes[name].stop()
         self.broker.stop()
         self.postgres.stop()
-
-    def remove(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -21,24 +21,33 @@ class TooManyRows(CabinetError):
 
 
 def write(path: Path, records: Iterable[UsageRecord], language: str, zone: zoneinfo.ZoneInfo) -> int:
-    """Write `records` to `path` and return their number. Raises TooManyRows. Titles name the zone of the dates."""
-    titles = [
+    """Write `records` to `path` and return their number. Raises TooManyRows."""
+    return spreadsheet.write(path, titles(language, zone), _rows(records, language, zone))
+
+
+def titles(language: str, zone: zoneinfo.ZoneInfo) -> list[str]:
+    """Return the columns' titles; those of dates name their zone."""
+    return [
         f"{title} ({zone.key})" if name in usage_csv.MOMENTS else title
         for name, title in zip(usage_csv.COLUMNS, usage_csv.header(language), strict=True)
     ]
-    return spreadsheet.write(path, titles, _rows(records, language, zone))
+
+
+def cells(record: UsageRecord, language: str, zone: zoneinfo.ZoneInfo) -> list[Cell]:
+    """Return one row."""
+    row: list[Cell] = []
+    for name, text in zip(usage_csv.COLUMNS, usage_csv.row(record, language, zone), strict=True):
+        if name in usage_csv.NUMBERS:
+            row.append(Number(text))
+        elif name in usage_csv.MOMENTS:
+            row.append(number_format.local(usage_csv.MOMENTS[name](record), zone))
+        else:
+            row.append(text)
+    return row
 
 
 def _rows(records: Iterable[UsageRecord], language: str, zone: zoneinfo.ZoneInfo) -> Iterator[list[Cell]]:
     for number, record in enumerate(records, 1):
         if number > MAX_ROWS:
             raise TooManyRows
-        cells: list[Cell] = []
-        for name, text in zip(usage_csv.COLUMNS, usage_csv.row(record, language, zone), strict=True):
-            if name in usage_csv.NUMBERS:
-                cells.append(Number(text))
-            elif name in usage_csv.MOMENTS:
-                cells.append(number_format.local(usage_csv.MOMENTS[name](record), zone))
-            else:
-                cells.append(text)
-        yield cells
+        yield cells(record, language, zone)

@@ -50,7 +50,7 @@ class StaffPort(Protocol):
         If not `active`, the idle time goes on.
         """
 
-    async def everybody(self) -> list[StaffView]: ...
+    async def everybody(self, actor: Actor) -> list[StaffView]: ...
     async def add(self, actor: Actor, name: str, role: Role) -> str:
         """Add a login; return its password, which is not kept. Refuses bad_name, name_taken."""
 

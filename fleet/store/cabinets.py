@@ -13,7 +13,7 @@ from cabinet.uplink.messages import OutletState, State
 from fleet.store import rows
 from fleet.store.database import Connection
 
-Condition = Literal["all", "offline", "fault", "full", "free"]
+Condition = Literal["all", "offline", "silent", "fault", "full", "free"]
 Sort = Literal["site", "name", "heard", "load", "free"]
 SORTS: dict[Sort, str] = {
     "site": "site.name, cabinet.name, cabinet.id",
@@ -25,6 +25,7 @@ SORTS: dict[Sort, str] = {
 CONDITIONS: dict[Condition, str] = {
     "all": "TRUE",
     "offline": "NOT cabinet.online",
+    "silent": "cabinet.heard IS NULL OR cabinet.heard < now() - interval '11 minutes'",
     "fault": "cabinet.fault IS NOT NULL OR cabinet.bad_outlets > 0 OR cabinet.problems > 0",
     "full": "cabinet.online AND cabinet.free_outlets = 0",
     "free": "cabinet.online AND cabinet.free_outlets > 0",

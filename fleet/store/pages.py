@@ -9,6 +9,7 @@ from cabinet.records import CurvePoint
 from fleet.store import rows
 from fleet.store.database import Connection
 from fleet.store.orders import OrderRow
+from fleet.store.residents import ResidentListRow
 from fleet.store.usage import MirroredRecord
 
 
@@ -102,3 +103,89 @@ async def curve(connection: Connection, order: OrderRow) -> list[CurvePoint]:
 async def take_turns(connection: Connection, subject: str) -> None:
     """Wait for other transactions of the same subject; it is free again at the end of this one."""
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (subject,))
+
+
+async def residents_found(
+    connection: Connection,
+    company_id: int,
+    groups: list[str],
+    words: str,
+    after_id: int,
+    limit: int,
+    resident_id: int | None = None,
+) -> list[ResidentListRow]:
+    """Return residents by id, as `residents.found`; only those who ordered at a site of `groups`, unless empty."""
+    return await rows.many(
+        connection,
+        ResidentListRow,
+        "SELECT resident.id, phone, card, resident.name, tariff_group, blocked,"
+        " coalesce(balance_fen, 0) AS balance_fen, coalesce((SELECT held_fen FROM charge_order"
+        " WHERE resident_id = resident.id AND state IN ('held', 'sent', 'accepted', 'charging')), 0) AS held_fen"
+        " FROM resident LEFT JOIN account ON account.company_id = resident.company_id"
+        " AND account.name = 'wallet:' || resident.id WHERE resident.company_id = %(company)s AND NOT erased"
+        " AND resident.id > %(after)s AND (%(id)s::bigint IS NULL OR resident.id = %(id)s)"
+        " AND (cardinality(%(groups)s::text[]) = 0 OR EXISTS (SELECT 1 FROM charge_order"
+        " JOIN cabinet ON cabinet.id = charge_order.cabinet JOIN site ON site.id = cabinet.site_id"
+        " WHERE charge_order.resident_id = resident.id AND site_group = ANY(%(groups)s::text[])))"
+        " AND (%(words)s = '' OR phone LIKE %(like)s || '%%' OR phone LIKE '%%' || %(like)s"
+        " OR card ILIKE %(like)s || '%%' OR card ILIKE '%%' || %(like)s"
+        " OR resident.name ILIKE '%%' || %(like)s || '%%')"
+        " ORDER BY resident.id LIMIT %(limit)s",
+        {
+            "company": company_id, "groups": groups, "words": words, "like": rows.like(words), "after": after_id,
+            "id": resident_id, "limit": limit,
+        },
+    )  # fmt: skip
+
+
+class PlacedRecord(msgspec.Struct, frozen=True):
+    """A mirrored record, the last number of its log, and the resident who ordered the charge."""
+
+    cabinet: str
+    epoch: str
+    number: int
+    site_id: int
+    order_number: str | None
+    received: datetime.datetime
+    body: str
+    record_hash: str
+    last_number: int
+    resident_id: int | None
+
+    def mirrored(self) -> MirroredRecord:
+        names = MirroredRecord.__struct_fields__
+        return MirroredRecord(**{name: getattr(self, name) for name in names})
+
+
+async def record(
+    connection: Connection, company_id: int, groups: list[str], cabinet: str, epoch: str, number: int
+) -> PlacedRecord | None:
+    """Return one record of a cabinet in `groups`; None if there is none."""
+    return await rows.one(
+        connection,
+        PlacedRecord,
+        "SELECT usage_record.cabinet, usage_record.epoch, usage_record.number, usage_record.site_id, order_number,"
+        " received, body, record_hash, (SELECT max(last.number) FROM usage_record AS last"
+        " WHERE last.cabinet = usage_record.cabinet AND last.epoch = usage_record.epoch) AS last_number, resident_id"
+        " FROM usage_record JOIN site ON site.id = usage_record.site_id"
+        " LEFT JOIN charge_order ON charge_order.number = order_number"
+        " AND charge_order.company_id = usage_record.company_id"
+        " WHERE usage_record.company_id = %(company)s AND usage_record.cabinet = %(cabinet)s"
+        " AND usage_record.epoch = %(epoch)s AND usage_record.number = %(number)s"
+        " AND (cardinality(%(groups)s::text[]) = 0 OR site_group = ANY(%(groups)s::text[]))",
+        {"company": company_id, "groups": groups, "cabinet": cabinet, "epoch": epoch, "number": number},
+    )
+
+
+async def cabinets_in(
+    connection: Connection, company_id: int, groups: list[str], site_id: int | None = None, cabinet: str | None = None
+) -> list[str]:
+    """Return the ids of the company's cabinets that are not revoked: in `groups`, of one site, or one of them."""
+    cursor = await connection.execute(
+        "SELECT cabinet.id FROM cabinet JOIN site ON site.id = cabinet.site_id WHERE cabinet.company_id = %(company)s"
+        " AND revoked IS NULL AND (cardinality(%(groups)s::text[]) = 0 OR site_group = ANY(%(groups)s::text[]))"
+        " AND (%(site)s::bigint IS NULL OR site.id = %(site)s)"
+        " AND (%(cabinet)s::text IS NULL OR cabinet.id = %(cabinet)s) ORDER BY cabinet.id",
+        {"company": company_id, "groups": groups, "site": site_id, "cabinet": cabinet},
+    )
+    return [str(each[0]) for each in await cursor.fetchall()]

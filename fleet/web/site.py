@@ -5,7 +5,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
-from cabinet.clock import SystemClock
+from cabinet.clock import SystemClock, WallTime
 from cabinet.web import site as cabinet_site
 from cabinet.web.assets import Assets
 from cabinet.web.live import Streams
@@ -14,12 +14,16 @@ from cabinet.web.site import Application
 from cabinet.web.source_log import SourceLog
 from fleet.config import FleetConfig
 from fleet.store.database import Pool
-from fleet.web import health, phone
-from fleet.web.accounts import Attempts, FleetAccounts, Hashing
+from fleet.web import enrol, health, phone
+from fleet.web.accounts import Attempts, Hashing
 from fleet.web.charges import FleetCharges
 from fleet.web.context import FleetSite
 from fleet.web.notices import CabinetNotices
+from fleet.web.property import routes
+from fleet.web.property.access import ACTIONS, SECTIONS
+from fleet.web.property.functions import FleetProperty, FleetStaffAccounts
 from fleet.web.sms import SmsPort
+from fleet.web.views import wall
 
 TIMEZONE = "Asia/Shanghai"  # of times on the pages; prices follow the time zone of their site
 MAX_STREAMS = 2000
@@ -28,11 +32,14 @@ MAX_STREAMS = 2000
 def create_app(pool: Pool, config: FleetConfig, notices: CabinetNotices, sms: SmsPort | None = None) -> Application:
     """Return the ASGI application over the database."""
     attempts, hashing = Attempts(pool), Hashing()
-    residents = FleetAccounts(pool, config, sms, attempts, hashing)
+    residents = FleetStaffAccounts(pool, config, sms, attempts, hashing)
     site = FleetSite(
         charges=FleetCharges(pool, config, notices),
         accounts=residents,
         residents=residents,
+        property_=FleetProperty(pool, config),
+        sections=SECTIONS,
+        actions=ACTIONS,
         public_url=config.web.public_url,
         timezone=TIMEZONE,
         log=SourceLog(SystemClock()),
@@ -47,8 +54,11 @@ def create_app(pool: Pool, config: FleetConfig, notices: CabinetNotices, sms: Sm
         "fleet.web",
         by_phone=residents.by_phone,
         code_minutes=config.sms.code_minutes,
+        second_factor=False,
+        wall=wall,
+        wall_ms=lambda unix_ms: WallTime(unix_ms, True),
     )
-    handlers: list[ControllerRouterHandler] = [short_address, health.healthz]
+    handlers: list[ControllerRouterHandler] = [routes.router, enrol.enrol, short_address, health.healthz]
     if residents.by_phone:
         handlers.append(phone.router)
     return cabinet_site.assemble(site, pages, Streams(MAX_STREAMS, config.web.connections_per_address // 2), handlers)

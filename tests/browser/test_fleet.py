@@ -1,4 +1,4 @@
-"""The whole way of a resident on a mobile network: the fleet's page in a real browser, a cabinet that only dials out."""
+"""The way of a resident on a mobile network: the fleet's page in a real browser, a cabinet that only dials out."""
 
 import json
 import re
@@ -18,23 +18,26 @@ from cabinet_testing.real_cabinet import wait_for
 
 pytestmark = pytest.mark.whole_cabinet
 
+DEAR = TARIFF.replace("fen_per_hour = 60", "fen_per_hour = 36000")  # a charge of seconds costs something
+
 
 @pytest.fixture(scope="module")
-def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetSite]:
+def site(browser: Browser) -> Iterator[FleetSite]:
     if reason := fleet_site.missing() or CabinetNetwork.missing():
         pytest.skip(reason)
     network = CabinetNetwork()
-    site = FleetSite(tmp_path_factory.mktemp("fleet"), safe=False, host=CabinetNetwork.HOST)
-    network.make()
-    try:
-        network.let_out(*site.cabinet_ports)
-        site.start()
-        site.add_company(TARIFF)
-        site.add_cabinet(1, network)
-        yield site
-    finally:
-        site.stop()
-        network.remove()
+    with fleet_site.temporary_folder() as folder:
+        site = FleetSite(folder, safe=False, host=CabinetNetwork.HOST)
+        network.make()
+        try:
+            network.let_out(*site.cabinet_ports)
+            site.start()
+            site.add_company(DEAR)
+            site.add_cabinet(1, network)
+            yield site
+        finally:
+            site.stop()
+            network.remove()
 
 
 def fetch(site: FleetSite, query: str) -> list[tuple[object, ...]]:

@@ -10,6 +10,7 @@ from cabinet.errors import Refused
 from cabinet.link.service_protocol import AskUplink, EnrolUplink, Handed, UplinkView
 from cabinet.link.uplink_protocol import UplinkStatus
 from cabinet.texts import number_format
+from cabinet.uplink.problems import code_of
 
 GONE = "gone"  # the uplink process does not run, or hangs
 
@@ -52,6 +53,8 @@ def _connection(context: CommandContext, status: UplinkStatus | None) -> list[tu
         rows.append(("certificate", until.date().isoformat()))
     if status.error:
         rows.append(("error", status.error))
+        if (code := code_of(status.error)) is not None:
+            rows.append(("remedy", context.words(f"uplink_error.{code}")))
     return rows
 
 

@@ -30,7 +30,9 @@ class StaffAccounts:
             raise Refused("signed_out")
         return Actor(_view(row), address)
 
-    async def everybody(self) -> list[StaffView]:
+    async def everybody(self, actor: Actor) -> list[StaffView]:
+        actor.require("staff")
+
         def work(connection: sqlite3.Connection) -> list[StaffView]:
             with_one = second_factors.enabled_staff_ids(connection)
             return [_view(row, row.id in with_one) for row in staff.all_staff(connection)]

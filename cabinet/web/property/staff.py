@@ -14,7 +14,7 @@ from cabinet.web.property.access import actor, done, field, property_pages, shar
 
 @get("/property/staff")
 async def staff_page(request: PageRequest) -> Response[Any]:
-    return await _page(request, await actor(request, "staff"))
+    return await page_of(request, await actor(request, "staff"))
 
 
 @post("/property/staff")
@@ -25,8 +25,8 @@ async def add(request: PageRequest) -> Response[Any]:
     try:
         password = await shared_pages(request).staff.add(who, name, _role(form.get("role", "")))
     except Refused as refusal:
-        return await _page(request, who, name=name, refusal=refusal)
-    return await _page(request, who, new_login=name, password=password)
+        return await page_of(request, who, name=name, refusal=refusal)
+    return await page_of(request, who, new_login=name, password=password)
 
 
 @post("/property/staff/{staff_id:int}/role", status_code=303)
@@ -35,16 +35,18 @@ async def set_role(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     try:
         await shared_pages(request).staff.set_role(who, staff_id, _role(auth.form(request).get("role", "")))
     except Refused as refusal:
-        return await _page(request, who, refusal=refusal)
+        return await page_of(request, who, refusal=refusal)
     return done("/property/staff")
 
 
 @post("/property/staff/{staff_id:int}/password")
 async def new_password(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
-    name = next((each.name for each in await shared_pages(request).staff.everybody() if each.staff_id == staff_id), "")
+    name = next(
+        (each.name for each in await shared_pages(request).staff.everybody(who) if each.staff_id == staff_id), ""
+    )
     password = await shared_pages(request).staff.new_password(who, staff_id)
-    return await _page(request, who, new_login=name, password=password)
+    return await page_of(request, who, new_login=name, password=password)
 
 
 @post("/property/staff/{staff_id:int}/second-factor", status_code=303)
@@ -60,13 +62,13 @@ async def remove(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     try:
         await shared_pages(request).staff.remove(who, staff_id)
     except Refused as refusal:
-        return await _page(request, who, refusal=refusal)
+        return await page_of(request, who, refusal=refusal)
     return done("/property/staff")
 
 
-async def _page(request: PageRequest, who: Actor, refusal: Refused | None = None, **shown: str) -> Response[Any]:
+async def page_of(request: PageRequest, who: Actor, refusal: Refused | None = None, **shown: str) -> Response[Any]:
     """Return the page; `shown` is the `name` typed, or `new_login` and `password`."""
-    everybody = await shared_pages(request).staff.everybody()
+    everybody = await shared_pages(request).staff.everybody(who)
     values = {"name": "", "new_login": "", "password": ""} | shown
     return show(request, who, "staff", "staff", refusal, everybody=everybody, roles=ROLES, **values)
 

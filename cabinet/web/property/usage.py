@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import msgspec
 from litestar import get, post
 from litestar.response import Response, Stream
+from markupsafe import Markup
 
 from cabinet import plain_text
 from cabinet.clock import days_ms
@@ -103,7 +104,17 @@ async def heads_file(request: PageRequest) -> Response[bytes]:
 async def record_page(request: PageRequest, record_number: RowNumber) -> Response[Any]:
     who = await actor(request, "look")
     view = await property_pages(request).log.record(who, record_number)
-    return show(request, who, "usage", "record", view=view, record=view.record, curve=polyline(view.curve))
+    return show(
+        request,
+        who,
+        "usage",
+        "record",
+        view=view,
+        record=view.record,
+        curve=polyline(view.curve),
+        record_path="/property/usage",
+        outlet_path=Markup("/property/usage?from=&amp;to=&amp;"),
+    )
 
 
 @get("/property/usage/verify")

@@ -239,7 +239,7 @@ def test_one_that_was_never_confirmed_asks_for_nothing(tmp_path: Path) -> None:
         assert await code_of(property_.second_factor.confirm(other, "000000")) == "wrong_second_factor"
         assert not (await property_.second_factor.state(other)).on
         assert isinstance(await sim.accounts.sign_in_staff("other", PASSWORD, "here"), str)
-        assert [each.second_factor for each in await property_.staff.everybody()] == [True, False]
+        assert [each.second_factor for each in await property_.staff.everybody(sim.actor)] == [True, False]
 
     tell(tmp_path, story)
 

@@ -1,6 +1,7 @@
 """Enrolment at the cabinet: what is stored, what is refused, what stays as it was."""
 
 import datetime
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 
 from cabinet.errors import CabinetError
 from cabinet.link.uplink_protocol import read_keys
-from cabinet.uplink import enrolment
-from cabinet.uplink.enrolment import EnrolmentError, EnrolmentFiles
+from cabinet.texts import Texts, table
+from cabinet.uplink import connection, enrolment, problems
+from cabinet.uplink.enrolment import EnrolmentFiles
 from cabinet.uplink.messages import Enrol, Enrolled
+from cabinet.uplink.problems import CODES, REFUSED, EnrolmentError
 from cabinet_testing.enrolment_server import enrolment_server
 from cabinet_testing.fleet_broker import now
 from fleet.enrolment import EnrolmentRefused
@@ -176,3 +179,20 @@ def test_known_time_survives_and_damage_of_it_is_no_time(files):
     assert files.known_time_s() == 1_796_000_000
     (files.folder / "known-time").write_text("not a number")
     assert files.known_time_s() == 0
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_each_problem_tells_staff_what_to_do(language):
+    words = Texts("console_see", language)
+    assert {
+        key.removeprefix("uplink_error.") for key in table("console_see", language) if "uplink_error." in key
+    } == CODES
+    assert all(words(f"uplink_error.{code}") for code in CODES)
+
+
+def test_each_code_in_the_sources_is_one_of_the_problems():
+    sources = [path.read_text() for path in Path(problems.__file__).parent.glob("*.py")]
+    raised = re.findall(r"(?:LinkFailed|EnrolmentError)\(\"(\w+)\"", "".join(sources))
+    assert len(raised) > 10
+    assert set(raised) <= CODES
+    assert set(connection._ALERTS.values()) <= REFUSED

@@ -1,0 +1,1 @@
+"""Pages of property companies: one module per subject."""
