@@ -28,6 +28,7 @@ from cabinet.uplink.messages import (
     Fact,
     FactBody,
     Facts,
+    Look,
     Online,
     OutletPlace,
     OutletState,
@@ -81,6 +82,9 @@ class SimulatedCabinet:
         self.answers: dict[str, Answer] = {}
         self.refuse_with: str | None = None
         self.silent = False  # takes orders and does not answer
+        self.deaf = False  # takes no orders: as if they were lost on their way
+        self.looks = 0
+        self.orders_received = 0
         self.versions: dict[str, int] = {}
         self._keys = keys
         self._send = send
@@ -198,6 +202,9 @@ class SimulatedCabinet:
                 self.acked = max(self.acked, min(number, self._number))
                 self.send_facts()
             case StartOrder() as order:
+                self.orders_received += 1
+                if self.deaf:
+                    return
                 self._answer(self.answers.get(order.order) or self._take(order))
                 self.send_facts()
             case StopOrder(order=number) | AskOrder(order=number) as wanted:
@@ -210,6 +217,9 @@ class SimulatedCabinet:
                 self.send_facts()
             case Desired(what=what, version=version):
                 self.versions = self.versions | {what: max(version, self.versions.get(what, 0))}
+                self.state()
+            case Look():
+                self.looks += 1
                 self.state()
             case _:
                 pass
