@@ -106,6 +106,11 @@ class FleetPostgres:
             else:
                 return
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self, *, kill: bool = False) -> None:
         """Stop the server; with `kill`, as a power cut of its processes would (SIGKILL to all of them)."""
         if self._process is None:
