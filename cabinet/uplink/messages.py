@@ -3,7 +3,7 @@
 Topics are `cab/<cabinet>/up/…` and `cab/<cabinet>/down/…`; the broker ties `<cabinet>` to the client certificate. Each
 message carries the schema version `v`. Unknown fields are ignored, so a newer side may add some; an unknown kind of
 fact or order is refused with a reason. Everything that goes down is signed (`orders`); what goes up is proven by the
-connection's certificate, and the usage log by its own hash chain.
+connection's certificate, and the usage log by its own hash chain. States and facts may be packed (`packing`).
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -14,6 +14,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import CabinetError
 from cabinet.model import EndReason, Fault
 from cabinet.records import SignedClosing, UsageRecord
+from cabinet.uplink import packing
 
 T = TypeVar("T")
 
@@ -334,6 +335,14 @@ def encode(message: msgspec.Struct) -> bytes:
     return msgspec.json.encode(message)
 
 
+def unpack(payload: bytes) -> bytes:
+    """Return the JSON of a payload that may be packed (`packing.pack`). Raises MessageError."""
+    try:
+        return packing.unpack(payload, MAX_MESSAGE)
+    except packing.PackingError as error:
+        raise MessageError(str(error)) from error
+
+
 def encode_fact(body: FactBody) -> bytes:
     return msgspec.json.encode(body)
 
@@ -369,6 +378,7 @@ def decode_down(body: bytes) -> Down:
 
 
 def _decode(payload: bytes, kind: type[T]) -> T:
+    payload = unpack(payload)
     if len(payload) > MAX_MESSAGE:
         raise MessageError(f"a message of {len(payload)} bytes; at most {MAX_MESSAGE} are taken")
     try:
