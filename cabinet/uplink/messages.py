@@ -41,7 +41,7 @@ def up(cabinet: str, name: str) -> str:
 
 
 def down(cabinet: str, name: str) -> str:
-    """Return the topic of a message to the cabinet: order, ack, desired or certificate."""
+    """Return the topic of a message to the cabinet: order, ack, desired, certificate or keys."""
     return f"cab/{cabinet}/down/{name}"
 
 
@@ -67,6 +67,7 @@ class Online(msgspec.Struct, frozen=True):
     site_id: str = ""
     timezone: str = ""
     usage_key: str = ""  # public key of the monthly closings, base64
+    keys: list[str] = []  # ids of the fleet's keys that may sign for this cabinet
     outlets: list[OutletPlace] = []
 
 
@@ -287,7 +288,22 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, tag="certificate", 
     certificate_pem: Annotated[str, msgspec.Meta(max_length=16384)]
 
 
-Down = StartOrder | StopOrder | AskOrder | Look | Ack | Desired | Certificate
+class FleetKey(msgspec.Struct, frozen=True):
+    """A public key of the fleet's orders; two at most are valid at once."""
+
+    key_id: Annotated[str, msgspec.Meta(min_length=8, max_length=8)]
+    public: str  # Ed25519, base64
+
+
+class TrustKeys(msgspec.Struct, frozen=True, kw_only=True, tag="keys", tag_field="kind"):
+    """The keys that may sign for this cabinet from now on, signed with one that may now."""
+
+    v: int = SCHEMA
+    cabinet: CabinetId
+    keys: Annotated[list[FleetKey], msgspec.Meta(min_length=1, max_length=2)]
+
+
+Down = StartOrder | StopOrder | AskOrder | Look | Ack | Desired | Certificate | TrustKeys
 
 
 # --- enrolment (https, before there is a certificate) ----------------------------------------------------------------
@@ -300,13 +316,6 @@ class Enrol(msgspec.Struct, frozen=True):
     csr_pem: Annotated[str, msgspec.Meta(max_length=4096)]
     site_id: Word
     v: int = SCHEMA
-
-
-class FleetKey(msgspec.Struct, frozen=True):
-    """A public key of the fleet's orders; two at most are valid at once."""
-
-    key_id: Annotated[str, msgspec.Meta(min_length=8, max_length=8)]
-    public: str  # Ed25519, base64
 
 
 class Enrolled(msgspec.Struct, frozen=True):
