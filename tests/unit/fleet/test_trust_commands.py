@@ -21,9 +21,14 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl
 
 
 @pytest.fixture
-def fleet(tmp_path, url, run, capsys):
+def ports():
+    return free_ports(2)
+
+
+@pytest.fixture
+def fleet(tmp_path, url, run, capsys, ports):
     """Runs a command of a fleet with one company; returns its exit status and what it printed."""
-    port, fleet_port = free_ports(2)
+    port, fleet_port = ports
     config = tmp_path / "fleet.toml"
     config.write_text(
         f'[database]\nurl = "{url}"\n[web]\npublic_url = "https://charge.example"\n'
@@ -42,7 +47,6 @@ def fleet(tmp_path, url, run, capsys):
         captured = capsys.readouterr()
         return status, captured.out + captured.err
 
-    fleet.port = port
     return fleet
 
 
@@ -87,9 +91,9 @@ def test_cabinet_is_added_with_a_code_and_listed(fleet):
 
 
 @pytest.mark.skipif(bool(SKIP_REASON), reason=SKIP_REASON)
-def test_revoking_closes_the_connection_of_an_enrolled_cabinet(fleet, url, tmp_path):
+def test_revoking_closes_the_connection_of_an_enrolled_cabinet(fleet, url, tmp_path, ports):
     fleet("broker", "config")
-    trust, place = TrustFolder(tmp_path / "trust"), EnrolmentPlace("127.0.0.1", fleet.port, "https://charge.example")
+    trust, place = TrustFolder(tmp_path / "trust"), EnrolmentPlace("127.0.0.1", ports[0], "https://charge.example")
     files = cabinet_side.EnrolmentFiles(tmp_path / "state")
 
     async def enrol(code: str) -> None:
