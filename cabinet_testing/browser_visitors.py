@@ -106,7 +106,7 @@ class Visitor:
 
     def speak(self, language: str) -> None:
         """Look for texts in this language from now on."""
-        self.words = Texts("web", language, "property")
+        self.words = Texts("web", language, "property", "fleet")
 
     # --- Actions ----------------------------------------------------------------------------------------------------
 

@@ -21,11 +21,14 @@ from cabinet.link.service_protocol import (
     AuditLine,
     DayEnergy,
     Energy,
+    Handed,
     SessionLine,
     Sessions,
+    UplinkView,
     Usage,
     UsageLine,
 )
+from cabinet.link.uplink_protocol import UplinkStatus
 from cabinet.model import EndReason
 from cabinet.system.steward.protocol import (
     Answer,
@@ -75,7 +78,15 @@ def records(now_ms: int) -> FakeServiceClient:
         DayEnergy("2026-05-28", dict.fromkeys(range(1, 11), 1_905_000)),
     ]
     audit = AuditLine(77, began, "tech", "service", "console", "console", "clear 5", "ok")
-    return FakeServiceClient(Sessions([running], [over]), Usage([line]), Energy(days), AuditAnswer([audit]))
+    uplink = UplinkView("5f0c9a1b2d3e4f60", 1841, 1840, 12, {"tariffs": 7}, {"public_url": "is set in cabinet.toml"})
+    return FakeServiceClient(
+        Sessions([running], [over]), Usage([line]), Energy(days), AuditAnswer([audit]), uplink, Handed()
+    )
+
+
+def link_of(now_ns: int) -> UplinkStatus:
+    """Return the report of an uplink as it might be."""
+    return UplinkStatus(now_ns, 10.0, "connected", now_ns - 5 * NS, "", "sg-1", "fleet.example", 1_795_000_000_000)
 
 
 HERE = update.ComputerFacts(
@@ -134,11 +145,13 @@ class ExampleConsole:
         source = folder / "cabinet.toml"
         source.write_bytes(resources.files("cabinet.examples").joinpath("demo.toml").read_bytes())
         paths = msgspec.structs.replace(self.sim.config.paths, state=str(folder))
-        config = msgspec.structs.replace(self.sim.config, paths=paths)
+        uplink = msgspec.structs.replace(self.sim.config.uplink, enabled=True)
+        config = msgspec.structs.replace(self.sim.config, paths=paths, uplink=uplink)
         backends: dict[str, Any] = {
             "records": records(self.sim.clock.wall().unix_ms),
             "steward": FakeSteward(),
             "source": source,
+            "uplink": lambda: link_of(self.sim.clock.monotonic_ns()),
         }
         self.console = ConsoleHarness(self.sim, folder, config=config, scan_ns=NS, **backends)
 

@@ -45,6 +45,14 @@ class FakeFleet:
         async with asyncio.timeout(within_s), self._changed:
             await self._changed.wait_for(condition)
 
+    async def until_facts(self, cabinet: str, number: int, epoch: str = "epoch-1") -> None:
+        """Wait until no fact up to `number` is missing."""
+        await self.until(lambda: self.contiguous(cabinet, epoch) >= number)
+
+    async def until_states(self, cabinet: str, count: int) -> None:
+        """Wait for the state with this number, counted since the start."""
+        await self.until(lambda: len(self.states[cabinet]) >= count)
+
     async def send(self, name: str, message: Down, *, key: int = 0, retain: bool = False) -> None:
         """Sign and publish a message to its cabinet."""
         payload = orders.sign(self._broker.trust.signing_keys()[key], message)

@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 class FakeUplinkService:
-    """`ServiceClient` without a service. `present` False: it does not answer."""
+    """`UplinkServiceClient` without a service. `present` False: it does not answer."""
 
     def __init__(self, keys_file: Path, cabinet: str, epoch: str = "epoch-1") -> None:
         self.keys_file = keys_file

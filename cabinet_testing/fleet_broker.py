@@ -26,12 +26,21 @@ HOST = "127.0.0.1"
 class FleetBroker:
     """Broker in `folder`; `start`, `kill` and `stop` are its lives. With `persistence`, its memory outlives a stop."""
 
-    def __init__(self, folder: Path, persistence: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        persistence: bool = False,
+        ports: tuple[int, int] | None = None,
+        names: tuple[str, ...] = (),
+        broker_made: datetime.datetime | None = None,
+    ) -> None:
         self.trust = TrustFolder(folder / "trust")
         self.folder = BrokerFolder(folder / "broker")
         self.host = HOST
-        self.port, self.fleet_port = free_ports(2)
-        self.trust.make([HOST, "localhost"], now())
+        self.port, self.fleet_port = ports or free_ports(2)
+        self.trust.make([HOST, "localhost", *names], now())
+        if broker_made is not None:
+            self.trust.make_broker_certificate([HOST], broker_made)
         self.folder.write(
             self.trust, host=HOST, port=self.port, fleet_host=HOST, fleet_port=self.fleet_port, user=_own_user()
         )
@@ -101,16 +110,21 @@ class FleetBroker:
         assert self._process is not None
         return self._process.pid
 
-    def enrol(self, cabinet: str, state: Path) -> Issued:
-        """Make key and certificate of `cabinet`, and store them in `state`, as after an enrolment over https."""
+    def enrol(
+        self, cabinet: str, state: Path, *, port: int | None = None, made: datetime.datetime | None = None
+    ) -> Issued:
+        """Make key and certificate of `cabinet`, and store them in `state`, as after an enrolment over https.
+
+        `port`: of a proxy instead of the broker's own; `made`: when the certificate was signed, instead of now.
+        """
         key, csr = enrolment.make_key_and_csr()
-        issued = self.trust.sign_csr(csr, cabinet, now())
+        issued = self.trust.sign_csr(csr, cabinet, made or now())
         enrolled = Enrolled(
             cabinet=cabinet,
             certificate_pem=issued.pem,
             ca_pem=self.trust.ca_pem(),
             host=self.host,
-            port=self.port,
+            port=port or self.port,
             keys=self.trust.public_keys(),
             public_url="http://127.0.0.1",
         )

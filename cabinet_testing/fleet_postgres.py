@@ -70,7 +70,13 @@ class FleetPostgres:
         self._bin = found
 
     def create(self) -> None:
-        """Create the files of the server, start it, and migrate the template."""
+        """Create the server, and a migrated template of its databases."""
+        self.create_empty()
+        self._admin(f"CREATE DATABASE {TEMPLATE}")
+        asyncio.run(database.migrate(self.url(TEMPLATE)))
+
+    def create_empty(self) -> None:
+        """Create the files of the server, and start it."""
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
             os.chown(self.folder, user.pw_uid, user.pw_gid)
@@ -79,8 +85,6 @@ class FleetPostgres:
             "--no-sync",
         )  # fmt: skip
         self.start()
-        self._admin(f"CREATE DATABASE {TEMPLATE}")
-        asyncio.run(database.migrate(self.url(TEMPLATE)))
 
     def start(self) -> None:
         options = [item for name, value in self._settings.items() for item in ("-c", f"{name}={value}")]
@@ -125,6 +129,10 @@ class FleetPostgres:
         name = f"fleet_{os.getpid()}_{next(self._names)}"
         self._admin(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
         return self.url(name)
+
+    def make(self, name: str) -> None:
+        """Create a database without tables."""
+        self._admin(f"CREATE DATABASE {name}")
 
     def drop(self, url: str) -> None:
         name = url.partition("@/")[2].partition("?")[0]

@@ -14,12 +14,30 @@ CHECKPOINT_S = 10
 POWER_MW = 360_000  # 100 mWh a second
 
 
-async def charge_to_full(harness: ServiceHarness, service: Service) -> None:
-    view = await service.charges.start(1, "C5T4", FULL, "key-1")
-    await harness.charge(service, 3, 25, POWER_MW)
-    if harness.guard.outlets[3].session_id == view.session_id:
-        harness.guard.end(3, EndReason.FULL)
-    await harness.settle(service)
+class PaidCharge:
+    """A charge to its end by a resident, whose phone repeats the start after the service was killed."""
+
+    def __init__(self, harness: ServiceHarness) -> None:
+        self.harness = harness
+
+    async def to_full(self, service: Service) -> None:
+        view = await service.charges.start(1, "C5T4", FULL, "key-1")
+        await self.harness.charge(service, 3, 25, POWER_MW)
+        if self.harness.guard.outlets[3].session_id == view.session_id:
+            self.harness.guard.end(3, EndReason.FULL)
+        await self.harness.settle(service)
+
+    async def afterwards(self, service: Service) -> None:
+        """Repeat the start as the phone does, let time pass, and bring the charge to its end if there is one."""
+        with contextlib.suppress(Refused):
+            await service.charges.start(1, "C5T4", FULL, "key-1")
+        await _to_the_end(self.harness, service)
+
+    async def problems(self, service: Service) -> list[str]:
+        """Return the difference between wallet and records."""
+        spent_fen = sum(record.total_fen for record in self.harness.records())
+        balance_fen = self.harness.balance_fen("wallet:1")
+        return [] if balance_fen == 2000 - spent_fen else [f"wallet {balance_fen}, spent {spent_fen}"]
 
 
 class OrderedCharge:
@@ -62,13 +80,6 @@ class OrderedCharge:
             if answer is None or (answer.outcome == "ended") != bool(records):
                 wrong.append(f"answer {answer} with {len(records)} records")
         return wrong
-
-
-async def afterwards(harness: ServiceHarness, service: Service) -> None:
-    """Repeat the start as the phone does, let time pass, and bring the charge to its end if there is one."""
-    with contextlib.suppress(Refused):
-        await service.charges.start(1, "C5T4", FULL, "key-1")
-    await _to_the_end(harness, service)
 
 
 async def _to_the_end(harness: ServiceHarness, service: Service) -> None:

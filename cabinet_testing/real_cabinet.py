@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,16 @@ def _die_with_parent() -> None:
 class Process:
     """One process of the cabinet, with its readiness notice and its output in a file."""
 
-    def __init__(self, name: str, words: list[str], folder: Path, config: Path, module: str = "cabinet.main") -> None:
+    def __init__(
+        self,
+        name: str,
+        words: list[str],
+        folder: Path,
+        config: Path,
+        module: str = "cabinet.main",
+        prefix: Sequence[str] = (),
+    ) -> None:
+        """Start it, behind the command `prefix` if there is one; return when it is ready."""
         self.name = name
         self._log_path = folder / f"{name}.log"
         address = folder / f"{name}.notify"
@@ -64,7 +73,7 @@ class Process:
         environment.pop("WATCHDOG_USEC", None)
         with self._log_path.open("ab") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", module, *words, "--config", str(config)],
+                [*prefix, sys.executable, "-m", module, *words, "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -126,12 +135,13 @@ class RealCabinet:
         text += "\n[service]\nport = 0\ncheckpoint_s = 1.0\n"
         self.config.write_text(text, encoding="utf-8")
         self.processes: dict[str, Process] = {}
+        self.prefix: tuple[str, ...] = ()  # command that all processes run behind
         self._token: str | None = None
 
     def start(self, *names: str) -> None:
         """Start these, or all, each ready before the next."""
         for name in names or COMMANDS:
-            self.processes[name] = Process(name, COMMANDS[name], self.folder, self.config)
+            self.processes[name] = Process(name, COMMANDS[name], self.folder, self.config, prefix=self.prefix)
 
     def stop(self) -> None:
         """Stop the last started first; every one must end by itself."""
@@ -141,7 +151,7 @@ class RealCabinet:
     def command(self, *words: str, fails: bool = False) -> str:
         """Run a `cabinet` command. Return its output; it must succeed, or fail if `fails` is set."""
         done = subprocess.run(
-            [sys.executable, "-m", "cabinet.main", *words, "--config", str(self.config)],
+            [*self.prefix, sys.executable, "-m", "cabinet.main", *words, "--config", str(self.config)],
             capture_output=True,
             text=True,
             timeout=60,

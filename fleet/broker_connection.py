@@ -195,3 +195,20 @@ def tls_context(section: BrokerSection) -> ssl.SSLContext | None:
     except ssl.SSLError as error:
         raise BrokerError(f"certificates of the broker's connection: {error}") from error
     return context
+
+
+async def probe(section: BrokerSection) -> None:
+    """Connect once, as a client that the broker forgets at once. Raises BrokerError."""
+    client = aiomqtt.Client(
+        section.host,
+        section.port,
+        protocol=aiomqtt.ProtocolVersion.V5,
+        clean_start=True,
+        timeout=TIMEOUT_S,
+        tls_context=tls_context(section),
+    )
+    try:
+        async with client:
+            pass
+    except (aiomqtt.MqttError, OSError) as error:
+        raise BrokerError(f"{section.host}:{section.port}: {error}") from error

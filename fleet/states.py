@@ -61,7 +61,7 @@ async def take_states(connection: Connection, arrived: Sequence[CabinetState]) -
         " online = online OR NOT new.retained,"  # a will that came after the new connection is put right here
         f" telemetry_at = CASE WHEN telemetry_at > now() - interval '{TELEMETRY_S - 1} s' THEN telemetry_at"
         " ELSE now() END"
-        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::int[],"
+        " FROM unnest(%s::text[], %b::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::int[],"
         " %s::int[], %s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[]) AS"
         " new (id, state, boot, epoch, challenge, software, free, busy, bad, fault, problems, feed_mw, feed_limit_mw,"
         " facts_waiting, retained) WHERE cabinet.id = new.id AND revoked IS NULL"

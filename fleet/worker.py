@@ -26,7 +26,7 @@ from fleet.broker_connection import BrokerConnection, BrokerError, Message
 from fleet.config import FleetConfig
 from fleet.ingest import Acknowledgement, Incoming
 from fleet.states import CabinetState
-from fleet.store import database
+from fleet.store import database, rows
 from fleet.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
@@ -72,10 +72,14 @@ class Inbox(asyncio.Queue[T]):
 
 
 class Worker:
-    def __init__(self, config: FleetConfig, key: SigningKey, renew: Renewal) -> None:
+    def __init__(
+        self, config: FleetConfig, key: SigningKey, renew: Renewal, report: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Prepare a worker; `report` gets a word for people when it stands by or works."""
         self._config = config
         self._key = key
         self._renew = renew
+        self._report = report
         self._facts: Inbox[Incoming] = Inbox()
         self._states: Inbox[Message] = Inbox()
         self._answers: Inbox[tuple[str, Answer]] = Inbox()
@@ -98,10 +102,10 @@ class Worker:
     async def _run(self) -> None:
         url = self._config.database.url
         async with await database.connect(url, autocommit=True) as lock:
-            await _hold_lock(lock)
+            await self._hold_lock(lock)
             await lock.execute("LISTEN fleet_order")
             async with database.pool(url, self._config.database.pool_size, least=4) as pool, self._broker.running():
-                log.info("working")
+                self._report("working")
                 self.working.set()
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._listen(lock))
@@ -111,6 +115,12 @@ class Worker:
                     group.create_task(self._renew_certificates(pool))
                     group.create_task(self._send(pool))
                     group.create_task(self._keep_house(pool))
+
+    async def _hold_lock(self, lock: Connection) -> None:
+        """Return when this worker may work; stand by while another one does."""
+        if not await rows.value(lock, "SELECT pg_try_advisory_lock(%s)", (database.WORKER_LOCK,)):
+            self._report("standing by: another worker works")
+            await lock.execute("SELECT pg_advisory_lock(%s)", (database.WORKER_LOCK,))
 
     # --- what comes in ---------------------------------------------------------------------------------------------
 
@@ -262,14 +272,6 @@ class Worker:
             except (psycopg.Error, PoolTimeout):
                 log.exception("upkeep of the database failed: again in a minute")
             await asyncio.sleep(MINUTE_S)
-
-
-async def _hold_lock(lock: Connection) -> None:
-    cursor = await lock.execute("SELECT pg_try_advisory_lock(%s)", (database.WORKER_LOCK,))
-    row = await cursor.fetchone()
-    if row is not None and not row[0]:
-        log.info("another worker works: standing by")
-        await lock.execute("SELECT pg_advisory_lock(%s)", (database.WORKER_LOCK,))
 
 
 async def _write(connection: Connection, batch: Sequence[Message]) -> None:

@@ -25,7 +25,7 @@ ABSENT = {
     "cabinet/store/migrations/NNNN_name.sql": "stands for any migration",
     "cabinet/web/static/dist/": "built by make",
 }
-NO_MODULES = {"guard.sock", "service.sock", "service.port"}  # sockets, a key of the configuration
+NO_MODULES = {"guard.sock", "service.sock", "uplink.sock", "service.port"}  # sockets, a key of the configuration
 NO_SYMBOLS = {
     *("_", "xx", "zh", "NNNN", "outlet_cold", "trip_c"),  # placeholders, languages, made-up names
     *("limits", "sensors", "stickers"),  # commands of the console, a file of texts

@@ -26,7 +26,7 @@ from cabinet.console.terminal.pty_pair import PtyPair
 from cabinet.console.terminal.serial_port import READ_TIMEOUT_S, SerialPort, SerialServer, open_port
 from cabinet.console.terminal.session import TerminalSession
 from cabinet.errors import CabinetError, os_error_at
-from cabinet.link import service_status
+from cabinet.link import service_status, uplink_protocol
 from cabinet.link.client import BlockingGuard
 from cabinet.link.guard_protocol import Role
 from cabinet.link.service_protocol import StoreAudit, Stored, path_in
@@ -120,6 +120,7 @@ def serve(config: Config, staff: ConsoleAccounts, source: Path) -> None:
         source=source,
         unclosed=lambda: service_status.unclosed_month(beat, clock.monotonic_ns()),
         unkept=lambda: audit_file.waiting,
+        uplink=lambda: uplink_protocol.read_status(uplink_protocol.status_file(run), clock.monotonic_ns()),
     )
     shell = Shell(config, staff, guard, clock, backends, audit_file)
     conversation = TerminalSession(shell, clock, config.console.baud)

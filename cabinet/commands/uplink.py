@@ -15,30 +15,10 @@ from cabinet.config import Config
 from cabinet.errors import CabinetError
 from cabinet.link import uplink_protocol
 from cabinet.system.sd_notify import Notifier, watchdog_interval_s
+from cabinet.texts import Texts
 from cabinet.uplink import enrolment
 from cabinet.uplink.enrolment import EnrolmentFiles
-
-NEW_CODE = "get a new code from the fleet, and type at the console: uplink enrol CODE"
-ADVICE = {
-    "bad_address": "give the fleet's https address: --fleet, or uplink.fleet_url",
-    "bad_answer": "is this the fleet's address? ask who runs it",
-    "bad_request": "the fleet and this cabinet are of versions that do not go together",
-    "broker_untrusted": f"the broker is another one than at the enrolment: {NEW_CODE}",
-    "certificate_expired": f"this cabinet was off for too long: {NEW_CODE}",
-    "certificate_refused": f"the fleet does not know this cabinet's certificate: {NEW_CODE}",
-    "certificate_revoked": f"the fleet has revoked this cabinet; if it is to be used again: {NEW_CODE}",
-    "code_refused": "the code is wrong, used, or older than a day: get a new one from the fleet",
-    "enrolment_damaged": NEW_CODE,
-    "fleet_unreachable": "check the network and the fleet's address",
-    "fleet_untrusted": "no authority that is trusted here signed the fleet's certificate: --ca, or uplink.fleet_ca",
-    "no_connection": "check the network; it is tried again by itself",
-    "no_fleet_url": "set uplink.fleet_url",
-    "not_authorized": f"the broker refuses this cabinet: {NEW_CODE}",
-    "openssl_failed": "install Debian's openssl",
-    "service_gone": "check cabinet-service",
-    "taken_over": "another cabinet has the same identity: was its card copied? Enrol one of the two again",
-    "too_many_tries": "wait for an hour",
-}
+from cabinet.uplink.problems import UplinkProblem, code_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -88,8 +68,8 @@ def _enrol(config: Config, args: argparse.Namespace) -> int:
             ca=ca,
             trusted_time=SystemClock().wall().trusted,
         )
-    except enrolment.EnrolmentError as error:
-        raise CabinetError(_with_advice(str(error))) from error
+    except UplinkProblem as problem:
+        raise CabinetError(_with_remedy(str(problem))) from problem
     print(f"enrolled as {place.cabinet}; broker {place.host}:{place.port}, certificate until {_day(files)}")
     if not config.uplink.enabled:
         print("set uplink.enabled = true and restart cabinet-service and cabinet-uplink")
@@ -101,10 +81,10 @@ def _show_status(config: Config) -> int:
     files = EnrolmentFiles(Path(config.paths.state))
     place = files.place()
     if place is None:
-        print(f"not enrolled: {NEW_CODE}")
+        print("not enrolled: cabinet uplink enrol CODE")
     else:
         print(f"cabinet      {place.cabinet}\nbroker       {place.host}:{place.port}")
-        with contextlib.suppress(enrolment.EnrolmentError):
+        with contextlib.suppress(UplinkProblem):
             print(f"certificate  until {_day(files)}")
     now_ns = SystemClock().monotonic_ns()
     status = uplink_protocol.read_status(uplink_protocol.status_file(Path(config.paths.run)), now_ns)
@@ -113,13 +93,13 @@ def _show_status(config: Config) -> int:
         return 1
     print(f"state        {status.state} for {datetime.timedelta(seconds=(now_ns - status.since_ns) // NS)}")
     if status.error:
-        print(f"last error   {_with_advice(status.error)}")
+        print(f"last error   {_with_remedy(status.error)}")
     return 0 if status.state == "connected" else 1
 
 
-def _with_advice(error: str) -> str:
-    advice = ADVICE.get(error.partition(":")[0])
-    return f"{error}: {advice}" if advice else error
+def _with_remedy(error: str) -> str:
+    code = code_of(error)
+    return error if code is None else f"{error}\n{Texts('console_see', 'en')(f'uplink_error.{code}')}"
 
 
 def _day(files: EnrolmentFiles) -> str:

@@ -19,6 +19,7 @@ from cabinet.console.arguments import Argument
 from cabinet.errors import Refused
 from cabinet.link.guard_protocol import BusView, Command, Recent
 from cabinet.link.service_protocol import Query
+from cabinet.link.uplink_protocol import UplinkStatus
 from cabinet.maintenance import MaintenanceState, OutletMaintenance
 from cabinet.model import OutletState, Snapshot
 from cabinet.system.steward.protocol import Answer, InspectionItem, Request
@@ -88,6 +89,7 @@ class Backends(msgspec.Struct, frozen=True):
     steward: StewardClient = NoSteward()
     source: Path | None = None  # file of the loaded configuration
     unclosed: Callable[[], tuple[str, str] | None] = lambda: None  # unclosed month of the usage log, and the reason
+    uplink: Callable[[], UplinkStatus | None] = lambda: None  # last report of the uplink process
     unkept: Callable[[], int] = lambda: 0  # audit log rows not stored by the service yet
 
 

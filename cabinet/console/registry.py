@@ -17,6 +17,7 @@ TOPICS = (  # modules with declarations (see `command`), in the order of `help`
     "commands.sensors",
     "commands.history",
     "commands.charges",
+    "commands.uplink",
     "commands.settings",
     "commands.relay_wear",
     "commands.switching",

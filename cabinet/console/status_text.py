@@ -33,6 +33,7 @@ class ComputerStatus(msgspec.Struct, frozen=True):
     unkept: int  # audit log rows of the console that the service has not stored yet
     attacker: str | None = None  # address of a recent attack on PINs or passwords
     problems: list[str] = []  # of the computer: texts `computer.<code>.name`
+    uplink: str | None = None  # state of the link to the fleet; None: no fleet is configured
 
 
 def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: ComputerStatus) -> str:
@@ -60,6 +61,8 @@ def machine_lines(machine: ComputerStatus, words: Texts) -> list[str]:
     ]
     if machine.service is not None:
         lines.append(words(f"status.service_{machine.service}"))
+    if machine.uplink is not None:
+        lines.append(words("status.uplink", state=words(f"uplink.{machine.uplink}")))
     if machine.unkept:
         lines.append(words("status.unkept", count=machine.unkept))
     if machine.attacker is not None:

@@ -51,6 +51,16 @@ class AskAudit(msgspec.Struct, frozen=True, tag="audit"):
     most: Count = 20
 
 
+class AskUplink(msgspec.Struct, frozen=True, tag="uplink"):
+    pass
+
+
+class EnrolUplink(msgspec.Struct, frozen=True, tag="enrol"):
+    """Hand a code of the fleet's to the uplink, which enrols this cabinet with it."""
+
+    code: Annotated[str, msgspec.Meta(min_length=8, max_length=64)]
+
+
 class StoreAudit(msgspec.Struct, frozen=True, tag="keep"):
     """Store these in the store's audit log; entries that are there already stay unchanged."""
 
@@ -127,6 +137,24 @@ class AuditAnswer(msgspec.Struct, frozen=True, tag="audit"):
     lines: list[AuditLine]
 
 
+class UplinkView(msgspec.Struct, frozen=True, tag="uplink"):
+    """The outbox and what the fleet wants in force: versions by kind, and the reasons of those that were rejected.
+
+    `unkept_s`: age of the oldest fact that the fleet has not acknowledged; 0 if there is none.
+    """
+
+    epoch: str
+    facts: int
+    acked: int
+    unkept_s: int
+    versions: dict[str, int]
+    rejected: dict[str, str]
+
+
+class Handed(msgspec.Struct, frozen=True, tag="handed"):
+    """Answer that the uplink will get the code."""
+
+
 class Stored(msgspec.Struct, frozen=True, tag="kept"):
     """Answer that all entries are in the store, added now or before."""
 
@@ -137,8 +165,8 @@ class QueryRefusal(msgspec.Struct, frozen=True, tag="unable"):
     code: str
 
 
-Query = AskSessions | AskUsage | AskEnergy | AskAudit | StoreAudit
-Answer = Sessions | Usage | Energy | AuditAnswer | Stored | QueryRefusal
+Query = AskSessions | AskUsage | AskEnergy | AskAudit | StoreAudit | AskUplink | EnrolUplink
+Answer = Sessions | Usage | Energy | AuditAnswer | Stored | UplinkView | Handed | QueryRefusal
 
 _encoder = msgspec.json.Encoder()
 _query_decoder: msgspec.json.Decoder[Query] = msgspec.json.Decoder(Query)

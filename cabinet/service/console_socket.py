@@ -22,22 +22,27 @@ from cabinet.link.service_protocol import (
     AskAudit,
     AskEnergy,
     AskSessions,
+    AskUplink,
     AskUsage,
     AuditAnswer,
     AuditLine,
     DayEnergy,
     Energy,
+    EnrolUplink,
+    Handed,
     Query,
     QueryRefusal,
     Sessions,
     Stored,
+    UplinkView,
     Usage,
     UsageLine,
 )
 from cabinet.records import AuditEntry, AuditFilter, UsageFilter
 from cabinet.service.charges import views
 from cabinet.service.charges.context import ServiceContext
-from cabinet.store import audit, usage
+from cabinet.service.charges.live import CABINET
+from cabinet.store import audit, fleet_orders, outbox, usage
 from cabinet.store import sessions as table
 from cabinet.system.socket_peer import peer_uid
 
@@ -121,6 +126,14 @@ class ConsoleServer:
         if isinstance(asked, AskAudit):
             entries = await storage.read(lambda c: audit.found(c, AuditFilter(), asked.most))
             return AuditAnswer([_audit_line(entry) for entry in reversed(entries)])
+        if isinstance(asked, AskUplink):
+            return await self._uplink()
+        if isinstance(asked, EnrolUplink):
+            if not self._context.fleet_facts.enabled:
+                raise Refused("uplink_off")
+            self._context.enrolment_code = asked.code
+            self._context.changes.touch(CABINET)
+            return Handed()
         new = await storage.write(lambda c: audit.add_console(c, asked.entries))
         if new:
             log.info("audit log: %d of the console", new)
@@ -131,6 +144,22 @@ class ConsoleServer:
         over = await self._context.storage.read(lambda c: table.newest_settled(c, most))
         return msgspec.convert(
             {"running": running, "over": [views.stored_view(row) for row in over]}, Sessions, from_attributes=True
+        )
+
+    async def _uplink(self) -> UplinkView:
+        position, unacked, rows = await self._context.storage.read(
+            lambda c: (outbox.position(c), outbox.oldest_unacknowledged_ms(c), fleet_orders.desired(c).values())
+        )
+        if position is None:
+            raise Refused("uplink_off")
+        unkept_ms = 0 if unacked is None else max(0, self._context.clock.wall().unix_ms - unacked)
+        return UplinkView(
+            position.epoch,
+            position.facts,
+            position.acked,
+            unkept_ms // 1000,
+            {row.kind: row.version for row in rows if row.version},
+            {row.kind: row.rejected for row in rows if row.rejected is not None},
         )
 
     async def _energy(self) -> Energy:

@@ -76,13 +76,7 @@ class UplinkServer:
         self._uids = uids_of(uplink_protocol.USER)
         self._open = 0
         self._state_changes = 0
-        self._enrolment_code = ""
         self._reports = RateLimiter(context.clock, 1, REPORT_EVERY_S)
-
-    def take_enrolment_code(self, code: str) -> None:
-        """Keep a code that was typed at the console until the uplink takes it."""
-        self._enrolment_code = code
-        self._context.changes.touch(CABINET)
 
     async def serve(self) -> None:
         """Serve the socket. If it cannot be opened, the fleet has no view of the cabinet, but charging goes on."""
@@ -145,7 +139,11 @@ class UplinkServer:
                 self._state_changes += 1
                 position = await self._position()
                 changed = Changed(
-                    position.epoch, self._state_changes, position.facts, position.acked, bool(self._enrolment_code)
+                    position.epoch,
+                    self._state_changes,
+                    position.facts,
+                    position.acked,
+                    bool(self._context.enrolment_code),
                 )
                 writer.write(uplink_protocol.encode(changed))
                 await writer.drain()
@@ -170,7 +168,7 @@ class UplinkServer:
     async def _found(self, question: UplinkQuestion) -> UplinkReply:
         context = self._context
         if isinstance(question, TakeEnrolment):
-            code, self._enrolment_code = self._enrolment_code, ""
+            code, context.enrolment_code = context.enrolment_code, ""
             return Enrolment(code)
         if isinstance(question, HandOver):
             return await self._take(question)

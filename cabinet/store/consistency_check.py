@@ -55,4 +55,32 @@ def problems(connection: sqlite3.Connection) -> list[str]:
             (MAX_PROBLEMS,),
         )
     ]
+    found += [
+        f"{row['name']}: {row['balance_fen']} fen are left to an order of the fleet"
+        for row in connection.execute(
+            "SELECT name, balance_fen FROM account WHERE substr(name, 1, 6) = 'order:' AND balance_fen != 0 LIMIT ?",
+            (MAX_PROBLEMS,),
+        )
+    ]
+    found += _outbox_problems(connection)
+    return found
+
+
+def _outbox_problems(connection: sqlite3.Connection) -> list[str]:
+    """Return the problems of the outbox: a number that is missing, or a usage record that is in no fact."""
+    uplink = connection.execute("SELECT facts, acked FROM uplink").fetchone()
+    if uplink is None:
+        return []
+    first, last, count = connection.execute("SELECT min(number), max(number), count(*) FROM outbox").fetchone()
+    found = []
+    if count and (last != uplink["facts"] or count != last - first + 1 or first > uplink["acked"] + 1):
+        found.append(f"the outbox has {count} of the facts {first} to {last}, of {uplink['facts']} written")
+    if not count and uplink["acked"] != uplink["facts"]:
+        found.append(f"the outbox is empty, and {uplink['facts'] - uplink['acked']} facts were never acknowledged")
+    if first == 1:
+        missing = connection.execute(
+            "SELECT count(*) FROM usage_record WHERE number NOT IN"
+            " (SELECT usage_number FROM outbox WHERE usage_number IS NOT NULL)"
+        ).fetchone()[0]
+        found += [f"{missing} usage records are in no fact of the outbox"] if missing else []
     return found

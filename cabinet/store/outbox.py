@@ -134,6 +134,12 @@ def acknowledge(connection: sqlite3.Connection, number: int, wall: WallTime) -> 
     return True
 
 
+def oldest_unacknowledged_ms(connection: sqlite3.Connection) -> int | None:
+    """Return the time of the oldest fact that the fleet has not acknowledged; None if there is none."""
+    row = connection.execute("SELECT unix_ms FROM outbox WHERE number = (SELECT acked + 1 FROM uplink)").fetchone()
+    return None if row is None else int(row["unix_ms"])
+
+
 def delete_old(connection: sqlite3.Connection, wall: WallTime) -> int:
     """Delete the facts acknowledged `KEPT_MS` ago; return their number."""
     return connection.execute("DELETE FROM outbox WHERE acked_unix_ms < ?", (wall.unix_ms - KEPT_MS,)).rowcount

@@ -109,8 +109,8 @@ def by_card(connection: sqlite3.Connection, card: str) -> ResidentRow | None:
 
 def all_by_card(connection: sqlite3.Connection, card: str) -> list[ResidentRow]:
     """Return the residents with a card of this normal form: at most one, except for cards of an older version."""
-    sql = f"{_RESIDENT} WHERE card = ? COLLATE NOCASE ORDER BY id"
-    return rows.many(connection, ResidentRow, sql, normal_form.card(card))
+    sql = f"{_RESIDENT} WHERE card = ? COLLATE NOCASE AND card != ? ORDER BY id"
+    return rows.many(connection, ResidentRow, sql, normal_form.card(card), FLEET_CARD)
 
 
 def similar_cards(connection: sqlite3.Connection) -> list[list[str]]:

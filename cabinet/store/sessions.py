@@ -75,6 +75,10 @@ class Transition(msgspec.Struct, frozen=True):
 
 
 _COLUMNS = SessionRow.__struct_fields__
+_OF_KEY = {  # column that a ledger transaction's key names, by the kind of key
+    "hold": "session_id", "settle": "session_id", "give-back": "session_id",
+    "order-in": "fleet_order", "order-out": "fleet_order",
+}  # fmt: skip
 _JSON = frozenset({"tariff", "used", "seen", "counter", "lines"})
 
 
@@ -107,10 +111,10 @@ def next_number(connection: sqlite3.Connection) -> int:
 def order_of_key(connection: sqlite3.Connection, key: str) -> str:
     """Return the order number of the charge that a ledger transaction with this key is for; empty if it is for none."""
     kind, _, rest = key.partition(":")
-    if kind not in ("hold", "settle", "give-back"):
+    if (column := _OF_KEY.get(kind)) is None:
         return ""
-    session_id = rest.partition(":")[0]
-    row = connection.execute("SELECT order_number FROM session WHERE session_id = ?", (session_id,)).fetchone()
+    value = rest.partition(":")[0]
+    row = connection.execute(f"SELECT order_number FROM session WHERE {column} = ?", (value,)).fetchone()
     return "" if row is None else str(row["order_number"])
 
 

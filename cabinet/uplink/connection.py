@@ -16,10 +16,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from cabinet.errors import CabinetError
 from cabinet.uplink import messages
 from cabinet.uplink.messages import Online
 from cabinet.uplink.mqtt_client import MqttClient
+from cabinet.uplink.problems import LinkFailed
 
 KEEP_ALIVE_S = 60  # NAT of mobile networks forgets idle connections after about 90 s
 CONNECT_WITHIN_S = 30  # TCP, and again TLS; a link with 2 s of delay needs 12 s for both
@@ -44,21 +44,6 @@ _ALERTS = {
     "CERTIFICATE_REQUIRED": "certificate_refused",
     "CERTIFICATE_VERIFY_FAILED": "broker_untrusted",
 }
-_PERMANENT = frozenset(_ALERTS.values()) | {"not_authorized", "taken_over"}
-
-
-class LinkFailed(CabinetError):
-    """The connection to the broker could not be made, or is lost. `code` is for staff: texts `uplink.<code>`."""
-
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(f"{code}: {detail}" if detail else code)
-        self.code = code
-        self.detail = detail
-
-    @property
-    def refused(self) -> bool:
-        """True if waiting does not help: staff have to act at the cabinet or at the fleet."""
-        return self.code in _PERMANENT
 
 
 class Broker(msgspec.Struct, frozen=True):
@@ -157,6 +142,9 @@ class FleetConnection:
         except aiomqtt.MqttError as error:
             client.drop()
             raise connection._failure(error) from error
+        except (ValueError, OSError) as error:  # such as a host name that cannot be one
+            client.drop()
+            raise LinkFailed("no_connection", str(error)) from error
         except BaseException:
             client.drop()
             raise

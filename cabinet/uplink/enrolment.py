@@ -15,13 +15,14 @@ from pathlib import Path
 
 import msgspec
 
-from cabinet.errors import CabinetError, os_error_at
+from cabinet.errors import os_error_at
 from cabinet.link.uplink_protocol import FleetKeys, TrustedKey, keys_file, uplink_folder, write_keys
 from cabinet.system.atomic_file import sync, write_file
 from cabinet.system.secret_files import check_private
 from cabinet.uplink import messages
-from cabinet.uplink.connection import NO_CHECK_TIME, Broker, LinkFailed, tls_context
+from cabinet.uplink.connection import NO_CHECK_TIME, Broker, tls_context
 from cabinet.uplink.messages import Enrol, Enrolled, EnrolRefused
+from cabinet.uplink.problems import CODES, EnrolmentError, LinkFailed
 
 OPENSSL_WITHIN_S = 30  # a key takes 0.01 s; entropy may be short just after boot
 ANSWER_WITHIN_S = 30
@@ -30,15 +31,6 @@ RENEW_AFTER = 2 / 3  # of the certificate's life
 
 _KEY = ("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:named_curve")
 _REQUEST = ("req", "-new", "-sha256", "-subj", "/CN=cabinet", "-key", "/dev/stdin")
-
-
-class EnrolmentError(CabinetError):
-    """This cabinet could not be enrolled; nothing was changed. `code` is for staff: texts `uplink.<code>`."""
-
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(f"{code}: {detail}" if detail else code)
-        self.code = code
-        self.detail = detail
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -208,9 +200,10 @@ def request_enrolment(
     try:
         if response.status == http.HTTPStatus.OK:
             return msgspec.json.decode(answer, type=Enrolled)
-        raise EnrolmentError(msgspec.json.decode(answer, type=EnrolRefused).code)
+        code = msgspec.json.decode(answer, type=EnrolRefused).code
     except msgspec.MsgspecError as error:
         raise EnrolmentError("bad_answer", f"status {response.status}") from error
+    raise EnrolmentError(code) if code in CODES else EnrolmentError("bad_answer", code)
 
 
 def enrol(

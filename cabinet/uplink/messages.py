@@ -265,7 +265,7 @@ DesiredKind = Literal["tariffs", "out_of_service", "blocked_cards", "public_url"
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True, tag="desired", tag_field="kind"):
-    """What should be in force at the cabinet; a lower version than the present one is ignored.
+    """State that should be in force at the cabinet; a lower version than the present one is ignored.
 
     `value`: tariffs: [{"file": TOML text}]; out_of_service: {"<outlet>": note}; blocked_cards: [card]; public_url and
     sticker_text: text.

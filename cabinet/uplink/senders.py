@@ -8,11 +8,12 @@ from cabinet.clock import NS, Clock
 from cabinet.link.uplink_protocol import AskFacts, AskState, Changed, FactRows, StateBody
 from cabinet.uplink import messages
 from cabinet.uplink.messages import Fact, Facts
-from cabinet.uplink.service_client import ServiceClient
+from cabinet.uplink.service_client import UplinkServiceClient
 
 WINDOW = 200  # facts that may be unacknowledged
 MAX_BATCH_BYTES = messages.MAX_MESSAGE - 4096  # of bodies in one message
 ACK_WITHIN_S = 30.0  # then the first fact is sent again
+PROGRESS_WITHIN_S = 3.0  # after an acknowledgement, while others are missing: else a fact before them was lost
 MAX_ACK_WAIT_S = 60.0  # between repetitions while a fleet does not acknowledge: one fact each
 STATE_AT_MOST_S = 60.0  # between states that changed
 WATCHED_STATE_S = 2.0  # the same, while a person views this cabinet
@@ -51,7 +52,7 @@ class Signal:
 
 
 class ServiceView:
-    """What the service last reported, and what the fleet wants to see; `signal` rings with each change."""
+    """Last report of the service, and the wishes of the fleet; `signal` rings with each change."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -83,9 +84,10 @@ class FactSender:
     """Sends facts in order, at most a window ahead of the acknowledgements; from the last one again after a silence.
 
     While no acknowledgement comes, one fact is repeated at growing intervals: a fleet that is down costs little data.
+    The fleet acknowledges each message, with the same number as before if a fact is missing; that one is repeated soon.
     """
 
-    def __init__(self, service: ServiceClient, view: ServiceView, clock: Clock) -> None:
+    def __init__(self, service: UplinkServiceClient, view: ServiceView, clock: Clock) -> None:
         self._service = service
         self._view = view
         self._clock = clock
@@ -122,8 +124,15 @@ class FactSender:
             self._sent = max(self._sent, self._acked)
             self._expect_all_acked()
 
+    def ack_received(self) -> None:
+        """Take into account that the fleet acknowledges, whatever the number."""
+        if self._resend_at_ns is not None:
+            soon_ns = self._clock.monotonic_ns() + int(PROGRESS_WITHIN_S * NS)
+            self._resend_at_ns = min(self._resend_at_ns, soon_ns)
+            self._view.signal.ring()
+
     def _expect_all_acked(self) -> None:
-        """Begin the wait anew after progress."""
+        """Begin the wait again after progress."""
         self._window, self._wait_s = WINDOW, ACK_WITHIN_S
         self._resend_at_ns = None if self._sent == self._acked else self._deadline_ns()
 
@@ -165,7 +174,7 @@ class StateSender:
     """Sends the cabinet's state, retained: at once, when it changed, and every 300 s anyway."""
 
     def __init__(
-        self, service: ServiceClient, view: ServiceView, clock: Clock, signal_dbm: Callable[[], int | None]
+        self, service: UplinkServiceClient, view: ServiceView, clock: Clock, signal_dbm: Callable[[], int | None]
     ) -> None:
         self._service = service
         self._view = view

@@ -21,7 +21,7 @@ T = TypeVar("T")
 ANSWER_WITHIN_S = 25.0  # a start is answered when the guard has closed the outlet, within 15 s
 
 
-class ServiceClient(Protocol):
+class UplinkServiceClient(Protocol):
     """Questions to the service; every call raises LinkError if it does not answer, or refuses."""
 
     async def ask(self, question: UplinkQuestion, kind: type[T]) -> T:
@@ -32,7 +32,7 @@ class ServiceClient(Protocol):
 
 
 class ServiceSocket:
-    """`ServiceClient` over the socket at `path`: a connection for each question."""
+    """`UplinkServiceClient` over the socket at `path`: a connection for each question."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

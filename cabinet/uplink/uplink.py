@@ -27,13 +27,14 @@ from cabinet.link.uplink_protocol import (
     UplinkStatus,
 )
 from cabinet.uplink import enrolment, messages
-from cabinet.uplink.back_off import BackOff
-from cabinet.uplink.connection import FleetConnection, LinkFailed, Received
-from cabinet.uplink.enrolment import EnrolmentError, EnrolmentFiles, Life, Place
+from cabinet.uplink.back_off import LASTED_S, BackOff
+from cabinet.uplink.connection import FleetConnection, Received
+from cabinet.uplink.enrolment import EnrolmentFiles, Life, Place
 from cabinet.uplink.messages import CertificateRequest
+from cabinet.uplink.problems import EnrolmentError, LinkFailed
 from cabinet.uplink.renewal import open_certificate
 from cabinet.uplink.senders import FactSender, ServiceView, StateSender
-from cabinet.uplink.service_client import ServiceClient
+from cabinet.uplink.service_client import UplinkServiceClient
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,9 @@ STATUS_EVERY_S = 30.0
 SERVICE_RETRY_S = 2.0
 ENROLMENT_EVERY_S = 5.0
 HOUSEKEEPING_S = 3600.0  # known time on disk, and whether the certificate is due
+MAX_SHORT_CONNECTIONS = 5  # in a row; then they count as closed by the broker on purpose
 MAX_HANDED_OVER = 8  # messages at the service at once; a start waits there for the guard
-CERTIFICATE = "certificate"
+ACK, CERTIFICATE, DESIRED = "ack", "certificate", "desired"  # topics below down/
 
 Connect = Callable[..., Awaitable[FleetConnection]]
 
@@ -63,7 +65,7 @@ class Uplink:
     def __init__(
         self,
         settings: UplinkSettings,
-        service: ServiceClient,
+        service: UplinkServiceClient,
         clock: Clock,
         *,
         connect: Connect = FleetConnection.open,
@@ -75,6 +77,7 @@ class Uplink:
         self._connect = connect
         self._back_off = back_off or BackOff(random.random)
         self._files = EnrolmentFiles(settings.state)
+        self._short_connections = 0  # in a row
         self._view = ServiceView(clock)
         self._facts = FactSender(service, self._view, clock)
         self._states = StateSender(service, self._view, clock, lambda: None)
@@ -137,8 +140,8 @@ class Uplink:
         code = (await self._service.ask(TakeEnrolment(), Enrolment)).code
         if not code:
             return
+        before, settings = self._status.state, self._settings
         self._now_in("enrolling")
-        settings = self._settings
         try:
             if not settings.fleet_url:
                 raise EnrolmentError("no_fleet_url")
@@ -153,7 +156,7 @@ class Uplink:
             )
         except CabinetError as error:
             log.warning("enrolment: %s", error)
-            self._now_in("not_enrolled" if self._place() is None else "connecting", str(error))
+            self._now_in(before, str(error))
             return
         self._use_new_enrolment()
 
@@ -192,7 +195,9 @@ class Uplink:
             except LinkError as error:
                 self._now_in("connecting", f"service_gone: {error}", place)
             except (LinkFailed, EnrolmentError) as error:
-                refused = isinstance(error, LinkFailed) and error.refused
+                if self._status.state == "connected" and self._is_closed_again(began_ns):
+                    error = LinkFailed("closed_again", str(error))
+                refused = error.refused
                 self._now_in("refused" if refused else "connecting", str(error), place)
             except CabinetError as error:
                 self._now_in("refused", str(error), place)
@@ -200,6 +205,12 @@ class Uplink:
             if not self._enrolled.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._enrolled.wait(), self._back_off.pause_s(refused))
+
+    def _is_closed_again(self, began_ns: int) -> bool:
+        """Count short connections: Mosquitto does not say that another client took the identity over."""
+        short = self._clock.monotonic_ns() - began_ns < LASTED_S * NS
+        self._short_connections = self._short_connections + 1 if short else 0
+        return self._short_connections >= MAX_SHORT_CONNECTIONS
 
     async def _one_connection(self, place: Place) -> None:
         """Connect and pass messages until the connection fails. Raises LinkFailed, LinkError, CabinetError."""
@@ -220,7 +231,7 @@ class Uplink:
                 self._facts.run(connection),
                 self._states.run(connection),
                 self._publish_changed_online(connection),
-                self._keep_house(connection, life),
+                self._keep_house(connection),
             )
         finally:
             connection.close()
@@ -269,36 +280,39 @@ class Uplink:
         reply = await self._service.ask(uplink_protocol.hand_over(received.payload, received.retained), HandedOver)
         if reply.refusal is not None:
             log.warning("refused: a message on down/%s: %s", received.name, reply.refusal)
+        if received.name == ACK:
+            self._facts.ack_received()
         if reply.look_s is not None:
             self._view.watch(reply.look_s)
         if reply.answer:
             await connection.publish("answer", reply.answer.encode())
-            self._view.hurry()
+        if reply.answer or received.name == DESIRED:
+            self._view.hurry()  # the fleet waits for the new challenge, or for the version in force
 
     # --- certificate and known time ---
 
-    async def _keep_house(self, connection: FleetConnection, life: Life) -> None:
+    async def _keep_house(self, connection: FleetConnection) -> None:
+        """Store the time and ask for a due certificate: only by a synchronised clock. Raises LinkFailed."""
         while True:
             wall = self._clock.wall()
-            now_s = wall.unix_ms // 1000
             if wall.trusted:
                 try:
-                    self._files.store_known_time(now_s)
-                except OSError as error:
-                    log.warning("known time: %s", error)
-                if now_s >= life.renew_from_s:
-                    try:
-                        csr = await asyncio.to_thread(self._files.new_request)
+                    self._files.store_known_time(wall.unix_ms // 1000)
+                    csr = await asyncio.to_thread(self._request_if_due, wall.unix_ms // 1000)
+                    if csr is not None:
                         await connection.publish("csr", messages.encode(CertificateRequest(csr)))
-                    except CabinetError as error:
-                        if isinstance(error, LinkFailed):
-                            raise
-                        log.warning("renewal: %s", error)
+                except (OSError, EnrolmentError) as error:
+                    log.warning("certificate and known time: %s", error)
             await asyncio.sleep(HOUSEKEEPING_S)
+
+    def _request_if_due(self, now_s: int) -> str | None:
+        """Return a request for the next certificate, with a new key, if the present one's time has come; else None."""
+        return self._files.new_request() if now_s >= self._files.life().renew_from_s else None
 
     def _renew(self, place: Place, payload: bytes) -> None:
         try:
             self._files.renew(place, open_certificate(payload, self._files.keys, place.cabinet))
+            self._now_in(self._status.state, self._status.error, place, self._files.life())
             log.info("the certificate is renewed: used from the next connection on")
         except CabinetError as error:
             log.warning("refused: a certificate: %s", error)

@@ -15,7 +15,7 @@ from fleet.trust import TrustFolder, public_key
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "`config` makes what is missing in trust.folder (authority, certificates, a key for orders) and keeps the\n"
-        "rest; the broker's folder is written anew each time. Back trust.folder up: without it every cabinet has to\n"
+        "rest; the broker's folder is written whole each time. Back trust.folder up: without it every cabinet has to\n"
         "be enrolled again. Start the broker with:  mosquitto -c FOLDER/mosquitto.conf\n\n"
         "Keys for orders: make a second one, wait until all cabinets have it, then retire the first.\n\n"
         "examples:\n"

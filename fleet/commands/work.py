@@ -9,8 +9,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from cabinet import plain_text
 from cabinet.clock import SystemClock
 from cabinet.errors import StoreError
+from cabinet.system.sd_notify import Notifier
 from cabinet.uplink.messages import Certificate
 from fleet import config as configuration
 from fleet import enrolment
@@ -38,9 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    logging.basicConfig(
-        level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s %(name)s: %(message)s"
-    )
+    plain_text.set_up_logging()
+    if args.verbose:
+        logging.getLogger("fleet").setLevel(logging.DEBUG)
     logging.getLogger("aiomqtt").setLevel(logging.WARNING)
     asyncio.run(_work(configuration.load(args.config)))
     return 0
@@ -56,14 +58,18 @@ async def _work(config: FleetConfig) -> None:
         now = datetime.datetime.fromtimestamp(clock.wall().unix_ms / 1000, datetime.UTC)
         return await enrolment.renew(connection, trust, cabinet, csr_pem, now, config.trust.certificate_days)
 
-    task = asyncio.create_task(_again_and_again(lambda: Worker(config, key, renew)))
+    notifier = Notifier()
+    task = asyncio.create_task(_again_and_again(lambda: Worker(config, key, renew, notifier.ready)))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
+    Notifier().ready("works, or waits for database and broker or for the worker that does")
     try:
         await task
     except asyncio.CancelledError:
         log.info("stopped")
+    finally:
+        notifier.send("STOPPING=1")
 
 
 async def _again_and_again(make: Callable[[], Worker]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from cabinet.records import SignedClosing, UsageRecord
+from cabinet.records import SignedClosing, UsageHead, UsageRecord
 from fleet.store import rows
 from fleet.store.database import Connection
 
@@ -182,13 +182,27 @@ async def closings(connection: Connection, company_id: int, cabinet: str) -> lis
     """Return the signed closings of a cabinet with their epochs, the oldest first."""
     cursor = await connection.execute(
         "SELECT usage_closing.epoch, body, signature FROM usage_closing"
-        " JOIN cabinet ON cabinet.id = usage_closing.cabinet WHERE company_id = %s AND cabinet.id = %s ORDER BY received, number",
+        " JOIN cabinet ON cabinet.id = usage_closing.cabinet WHERE company_id = %s AND cabinet.id = %s"
+        " ORDER BY received, number",
         (company_id, cabinet),
     )
     return [
         (epoch, msgspec.convert({"closing": msgspec.json.decode(body), "signature": signature}, SignedClosing))
         for epoch, body, signature in await cursor.fetchall()
     ]
+
+
+async def heads(connection: Connection, company_id: int, cabinet: str) -> list[UsageHead]:
+    """Return the last record of every day of a cabinet's newest epoch, as the cabinet's own `usage verify` takes it."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT ON (day) day, body::jsonb ->> 'site_id', number, record_hash FROM"
+        " (SELECT usage_record.*, to_char(to_timestamp(ended_unix_ms / 1000.0) AT TIME ZONE timezone, 'YYYY-MM-DD')"
+        " AS day FROM usage_record JOIN site ON site.id = usage_record.site_id WHERE usage_record.company_id = %s"
+        " AND cabinet = %s AND epoch = (SELECT epoch FROM fact_position WHERE cabinet = %s"
+        " ORDER BY first_seen DESC LIMIT 1)) AS records ORDER BY day, number DESC",
+        (company_id, cabinet, cabinet),
+    )
+    return [UsageHead(*row) for row in await cursor.fetchall()]
 
 
 async def log_alarms(

@@ -10,6 +10,7 @@ from cabinet.console.accounts import Level
 from cabinet.console.arguments import OUTLET
 from cabinet.console.command import CommandContext, CommandResult, LiveView, Output, command
 from cabinet.console.commands.margins import nearness
+from cabinet.console.commands.uplink import link_state
 from cabinet.errors import LinkError
 from cabinet.model import Snapshot
 from cabinet.system.computer_state import all_problems
@@ -70,6 +71,7 @@ def machine_of(context: CommandContext, snapshot: Snapshot) -> status_text.Compu
         unkept=context.backends.unkept(),
         attacker=context.backends.attacker(),
         problems=all_problems(context.config, snapshot.health),
+        uplink=link_state(context),
     )
 
 

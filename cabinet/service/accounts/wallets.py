@@ -79,6 +79,8 @@ def give_back(database: Database, clock: Clock, order_number: str, amount_fen: i
         row = table.by_order_number(connection, normal_form.order_number(order_number))
         if row is None or row.state is not State.SETTLED or row.cost_fen is None or row.electricity_fen is None:
             raise CabinetError(f"there is no settled charge with order number {order_number}")
+        if row.fleet_order is not None:
+            raise CabinetError(f"{order_number} was paid by order {row.fleet_order} of the fleet: give it back there")
         prefix = f"give-back:{row.session_id}:"
         wallet = ledger.wallet(row.resident_id)
         books = SqliteBooks(connection, clock.wall())

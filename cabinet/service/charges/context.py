@@ -120,6 +120,7 @@ class ServiceContext:
     unclosed: Unclosed | None = None
     fleet_facts: FleetFacts = field(default_factory=FleetFacts)
     fleet_notes: dict[int, str] = field(default_factory=dict)  # outlets out of service by the fleet; guard: by staff
+    enrolment_code: str = ""  # typed at the console, until the uplink takes it
     computer_problems: list[str] = field(default_factory=list)  # texts `computer.<code>.staff`
 
     def now(self) -> Moment:

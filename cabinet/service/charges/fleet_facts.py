@@ -88,7 +88,7 @@ class FleetFacts:
                 session.held_fen, session.tariff.version, session.started, session.fleet_order, holder,
             )  # fmt: skip
             outbox.add(connection, started, now.wall)
-            if session.fleet_order is not None:
+            if session.fleet_order is not None and session.refusal is None:  # else it was refused, and closed late
                 fleet_orders.accept(connection, session.fleet_order)
 
     def write_end(self, connection: sqlite3.Connection, session: Session, number: int | None, now: Moment) -> None:

@@ -287,8 +287,8 @@ CREATE TABLE usage_record (
     PRIMARY KEY (cabinet, epoch, number)
 );
 CREATE INDEX usage_by_company ON usage_record (company_id, ended_unix_ms);
-CREATE INDEX usage_by_order ON usage_record (order_number) WHERE order_number IS NOT NULL;
 CREATE INDEX usage_by_session ON usage_record (cabinet, session_id);
+CREATE INDEX usage_by_order ON usage_record (order_number) WHERE order_number IS NOT NULL;
 
 CREATE TABLE usage_closing (
     cabinet TEXT NOT NULL REFERENCES cabinet (id),

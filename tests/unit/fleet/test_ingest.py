@@ -10,34 +10,14 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from cabinet import usage_chain
-from cabinet.clock import WallTime
-from cabinet.model import Fault
 from cabinet.records import Closing, SignedClosing
 from cabinet.uplink import messages
-from cabinet.uplink.messages import AlarmChanged, Fact, Facts, MonthClosed, OrderRefused, SessionSettled, Trip
+from cabinet.uplink.messages import MonthClosed, OrderRefused, SessionSettled
 from cabinet_testing import fleet_scene as scene
+from cabinet_testing.fleet_facts import WALL, payload, simulated
 from fleet import ingest
 from fleet.ingest import Incoming
-from fleet.sim.cabinets import SimulatedCabinet
 from fleet.store import database, facts, usage
-
-WALL = WallTime(1_780_000_000_000, True)
-
-
-def simulated(charges=4, cabinet="c-one", epoch="epoch-1"):
-    """A cabinet whose outbox holds charges, an alarm and a trip."""
-    sim = SimulatedCabinet(cabinet, {}, lambda *_: None, epoch=epoch)
-    for number in range(charges):
-        sim.start(number % 10 + 1)
-        sim.write(AlarmChanged(1, Fault.OUTLET_HOT, number % 2 == 0, WALL))
-        sim.settle(number % 10 + 1, cost_fen=10 + number)
-    sim.write(Trip(2, Fault.OVERPOWER, WALL, 30_000, None))
-    return sim
-
-
-def payload(sim, *numbers):
-    found = [Fact(number, msgspec.Raw(sim.facts[number])) for number in numbers]
-    return Incoming(sim.cabinet, messages.encode(Facts(sim.epoch, found)))
 
 
 async def prepared(connection):
@@ -212,9 +192,15 @@ async def alarms_of(url, sims_and_numbers):
         return company, sorted((each.kind, each.number) for each in found)
 
 
+def settled(sim, fact_number):
+    fact = messages.decode_fact(sim.facts[fact_number])
+    assert isinstance(fact, SessionSettled)
+    return fact
+
+
 def change_record(sim, fact_number, **fields):
     """Change the record of a fact, and give it the hash of its new contents."""
-    fact = messages.decode_fact(sim.facts[fact_number])
+    fact = settled(sim, fact_number)
     record = msgspec.structs.replace(fact.record, **fields)
     if "record_hash" not in fields:
         record = msgspec.structs.replace(record, record_hash=usage_chain.hash_of(record))
@@ -271,7 +257,7 @@ def test_a_new_epoch_begins_a_chain_of_its_own(url, run):
 
 def closing(key, sim, number=1, last_hash=None):
     made = Closing(
-        number, "SIM", "2026-11", 1, 1, last_hash or messages.decode_fact(sim.facts[3]).record.record_hash,
+        number, "SIM", "2026-11", 1, 1, last_hash or settled(sim, 3).record.record_hash,
         10_000, 10, 0, WALL, base64.b64encode(bytes(key.verify_key)).decode(),
     )  # fmt: skip
     signature = key.sign(usage_chain.canonical_closing(made)).signature

@@ -27,14 +27,12 @@ FIRST_FEN = 1000
 
 
 def order() -> OrderRow:
-    empty = dict.fromkeys(OrderRow.__struct_fields__)
-    texts = dict.fromkeys(("epoch", "boot", "tariff_group"), "")
     return OrderRow(
-        **empty | texts | {
-            "number": NUMBER, "company_id": 1, "resident_id": 7, "request_key": "tap", "cabinet": "c-one", "outlet": 3,
-            "code": "C-ONE-3", "choice": "full", "choice_amount": 0, "tariff_version": "1", "held_fen": HELD_FEN,
-            "state": "created", "made": NOW, "stop_by": "resident", "debt_fen": 0,
-        }
+        number=NUMBER, company_id=1, resident_id=7, request_key="tap", cabinet="c-one", outlet=3, code="C-ONE-3",
+        choice="full", choice_amount=0, tariff_group="", tariff_version="1", held_fen=HELD_FEN, state="created",
+        epoch="", boot="", made=NOW, sent=None, not_after=None, answered=None, asked=None, stop_wanted=None,
+        stop_by="resident", stop_sent=None, ended=None, refusal=None, session_id=None, usage_number=None, cost_fen=None,
+        refund_fen=None, debt_fen=0,
     )  # fmt: skip
 
 
@@ -86,7 +84,8 @@ class World:
                 apply_to_order(book, NUMBER, SessionSettled(record(value), NUMBER))
             case "time":
                 book.now += datetime.timedelta(seconds=value)
-                if row.state == "sent" and book.now > row.not_after + datetime.timedelta(seconds=30):
+                dead = (row.not_after or NOW) + datetime.timedelta(seconds=30)
+                if row.state == "sent" and book.now > dead:
                     book.refuse(NUMBER, "no_answer")
             case "days" if book.may(NUMBER, OrderStep.REFUSE) and row.state in ("accepted", "charging"):
                 book.refuse(NUMBER, "no_record")

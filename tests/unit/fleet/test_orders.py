@@ -62,6 +62,7 @@ def test_a_refused_order_gives_the_whole_hold_back_and_a_late_record_becomes_a_n
             assert not book.settle(order.number, 120, 30, 7, "s1")
             await book.write(connection)
             after = await table.get(connection, company.company_id, order.number)
+            assert after is not None
             assert (after.state, after.cost_fen, after.debt_fen, after.refund_fen) == ("paid_out", 150, 150, 500)
             money = await wallets.wallet(connection, company.company_id, resident)
             assert (money.balance_fen, money.debt_fen) == (0, 50), "what the wallet had was taken at once"

@@ -81,6 +81,7 @@ class Site:
     async def online(self):
         async def is_online(connection):
             row = await cabinets.get(connection, self.company.company_id, "c-one")
+            assert row is not None
             return row.online and row.state_at
 
         await self.until(is_online)
@@ -95,6 +96,7 @@ class Site:
     async def reaches(self, number, *states):
         async def there(connection):
             row = await table.get(connection, self.company.company_id, number)
+            assert row is not None
             return row if row.state in states else None
 
         return await self.until(there)
@@ -121,6 +123,7 @@ def test_an_order_is_placed_sent_answered_charged_settled_and_paid_out(url, brok
             assert (money.balance_fen, money.held_fen, money.debt_fen) == (880, 0, 0)
             async with await database.connect(url) as connection:
                 record = await usage.of_order(connection, site.company.company_id, order.number)
+                assert record is not None
                 assert record.record().total_fen == 120
                 assert await usage.log_alarms(connection, site.company.company_id) == []
             async with asyncio.timeout(WITHIN_S):

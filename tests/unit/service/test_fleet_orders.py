@@ -1,6 +1,7 @@
 """Orders of a fleet: once or never, fresh or refused, paid by the order itself."""
 
 import asyncio
+import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ import pytest
 from nacl.signing import SigningKey
 
 from cabinet.clock import NS
+from cabinet.errors import CabinetError
 from cabinet.link import uplink_protocol
 from cabinet.link.guard_protocol import Energise
 from cabinet.model import EndReason, Fault
+from cabinet.reports import ledger_csv
+from cabinet.service.accounts import admin, wallets
 from cabinet.service.app import Service
+from cabinet.store import backup, ledger_books, sessions
 from cabinet.uplink import orders
 from cabinet.uplink.messages import Answer, OrderRefused, SessionSettled, SessionStarted
 from cabinet_testing.fleet_harness import FleetHarness
@@ -308,3 +313,95 @@ async def test_only_the_fleets_keys_move_anything(harness: ServiceHarness, fleet
     with harness.database() as connection:
         reported = connection.execute("SELECT subject, staff FROM audit_entry ORDER BY number").fetchall()
     assert [tuple(row) for row in reported] == [("untrusted", "fleet"), ("retained", "fleet")]
+
+
+async def test_money_of_an_order_is_given_back_by_the_fleet_and_named_in_the_ledger(
+    harness: ServiceHarness, fleet: FleetHarness
+) -> None:
+    async with harness.running() as service:
+        order, _ = await accepted(fleet, service)
+        await harness.charge(service, 3, 3600)
+        harness.guard.end(3, EndReason.FULL)
+        await harness.settle(service)
+    (record,) = harness.records()
+    with harness.administering() as database:
+        with pytest.raises(CabinetError, match=f"{order.order} of the fleet"):
+            wallets.give_back(database, harness.clock, record.order_number, 1, "k", "why")
+        with database.reading() as connection:
+            entries = list(ledger_books.entries(connection))
+            orders_of = {entry.kind: sessions.order_of_key(connection, entry.key) for entry in entries}
+            lines = ledger_csv.csv_lines(
+                (ledger_csv.Row(entry, "", "") for entry in entries), "en", zoneinfo.ZoneInfo("Asia/Shanghai")
+            )
+            text = "".join(lines)
+    assert orders_of["order_in"] == orders_of["order_out"] == orders_of["hold"] == record.order_number
+    assert "order of the fleet, paid in" in text
+    assert "orders of the fleet" in text
+    assert backup.problems(admin.database_path(harness.config)) == []
+
+
+async def test_a_guard_whose_answer_is_lost_owes_nothing_and_the_order_stays_refused(
+    harness: ServiceHarness, fleet: FleetHarness
+) -> None:
+    async with harness.running() as service:
+        order = await fleet.order(service)
+        harness.guard.deaf = True  # it closes the outlet, and its answer does not arrive
+        answer = await fleet.send(service, order)
+        harness.guard.deaf = False
+        again = await fleet.send(service, order)
+        harness.clock.advance_ns(2 * NS)
+        for _ in range(2):
+            await harness.settle(service)
+        late = await fleet.send(service, fleet.ask(order))
+        facts = await fleet.facts(service)
+        assert harness.guard.outlets[3].session_id is None
+    assert [(each.outcome, each.code) for each in (answer, again, late) if each] == [
+        ("refused", "guard_unreachable")
+    ] * 3
+    assert [fact.record.total_fen for fact in facts if isinstance(fact, SessionSettled)] == [0]
+    assert harness.balance_fen("cash") == -3 * 2000
+    harness.check_books()
+
+
+@pytest.mark.parametrize(("waited_s", "outcome"), [(74, "accepted"), (76, "refused")])
+async def test_an_order_that_waited_too_long_for_the_disk_is_not_started(
+    harness: ServiceHarness, fleet: FleetHarness, waited_s: int, outcome: str
+) -> None:
+    async with harness.running() as service:
+        order = await fleet.order(service)
+        authorise = service.fleet_orders._authorise
+
+        def slowly(*arguments: Any) -> Any:
+            harness.clock.advance_ns(waited_s * NS)
+            return authorise(*arguments)
+
+        service.fleet_orders._authorise = slowly  # type: ignore[method-assign, assignment]
+        answer = await fleet.send(service, order)
+        facts = await fleet.facts(service)
+    assert answer is not None
+    assert answer.outcome == outcome
+    assert closings(harness) == (outcome == "accepted")
+    if outcome == "refused":
+        assert facts == [OrderRefused(order.order, "order_expired")]
+        assert harness.balance_fen("cash") == -3 * 2000
+
+
+async def test_the_last_two_challenges_are_good_for_two_minutes(harness: ServiceHarness, fleet: FleetHarness) -> None:
+    harness.clock.trusted = True
+    async with harness.running() as service:
+        first = await fleet.state(service)
+        harness.clock.advance_ns(19 * NS)
+        assert (await fleet.state(service)).challenge == first.challenge
+        harness.clock.advance_ns(NS)
+        second = await fleet.state(service)
+        assert second.challenge != first.challenge
+        harness.clock.advance_ns(99 * NS)
+        harness.guard.show()
+        tariff = (await service.charges.price("C5T4", "")).version
+        old = fleet.order_from(first, outlet=3, tariff_version=tariff)
+        answer = await fleet.send(service, old)
+        harness.clock.advance_ns(2 * NS)
+        harness.guard.show()
+        older = await fleet.send(service, fleet.order_from(first, outlet=4, tariff_version=tariff))
+        newer = await fleet.send(service, fleet.order_from(second, outlet=4, tariff_version=tariff))
+    assert [each.outcome for each in (answer, older, newer) if each] == ["accepted", "refused", "accepted"]

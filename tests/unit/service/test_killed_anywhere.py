@@ -7,7 +7,6 @@ than the guard delivered, and for no less but what one checkpoint may cost.
 
 import asyncio
 import contextlib
-import functools
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from cabinet.clock import NS
 from cabinet.service.app import Service
 from cabinet_testing.fake_guard import Killed
-from cabinet_testing.killed_service import CHECKPOINT_S, OrderedCharge, afterwards, charge_to_full
+from cabinet_testing.killed_service import CHECKPOINT_S, OrderedCharge, PaidCharge
 from cabinet_testing.service_harness import ServiceHarness, Unsynced
 
 
@@ -122,15 +121,15 @@ def test_killed_at_every_point_of_a_session(
         while True:
             point += 1
             harness = ServiceHarness(tmp_path / str(point))
-            first = Fuse(point)
-            await life(harness, first, functools.partial(charge_to_full, harness))
+            charge, first = PaidCharge(harness), Fuse(point)
+            await life(harness, first, charge.to_full)
             if first.points < point:
                 return point
             disaster(harness)
             second = Fuse(1 + point * 7 % 23)  # and again, somewhere in what comes after
-            await life(harness, second, functools.partial(afterwards, harness))
+            await life(harness, second, charge.afterwards)
             async with harness.running() as service:
-                await afterwards(harness, service)
+                await charge.afterwards(service)
             check(harness, point, lost_s)
 
     assert asyncio.run(story()) > 50, "the session's life has fewer points than it has statements"

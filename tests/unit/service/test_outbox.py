@@ -23,6 +23,7 @@ from cabinet.model import EndReason, Fault
 from cabinet.records import SignedClosing
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
+from cabinet.service.charges.live import CABINET
 from cabinet.store import backup, month_closing, outbox, residents
 from cabinet.uplink import messages
 from cabinet.uplink.messages import AlarmChanged, MonthClosed, SessionSettled, SessionStarted, Trip
@@ -226,7 +227,8 @@ async def test_the_uplink_asks_and_is_told_of_changes(harness: ServiceHarness, p
         assert messages.decode_state(bytes(state.body)).signal == -77
         writer.write(uplink_protocol.encode(WatchChanges()))
         first = uplink_protocol.decode_reply(await reader.readline())
-        service.uplink.take_enrolment_code("ABCD-EFGH")
+        service.context.enrolment_code = "ABCD-EFGH"
+        service.context.changes.touch(CABINET)
         second = uplink_protocol.decode_reply(await reader.readline())
         assert isinstance(first, Changed)
         assert second == msgspec.structs.replace(first, state=first.state + 1, enrol=True)

@@ -10,6 +10,7 @@ import pytest
 from cabinet.model import EndReason
 from cabinet.service.accounts import admin
 from cabinet.store import backup
+from cabinet_testing.fleet_harness import FleetHarness
 from cabinet_testing.service_harness import FULL, ServiceHarness
 
 
@@ -76,3 +77,50 @@ def test_they_agree_on_charges_as_they_are(path: Path) -> None:
 def test_what_was_done_to_one_of_them_shows_in_the_others(path: Path, script: str, said: list[str]) -> None:
     tamper(path, script)
     assert backup.problems(path)[-len(said) :] == said
+
+
+@pytest.fixture(scope="module")
+def ordered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two charges by orders of a fleet, paid, and one fact acknowledged."""
+    harness = ServiceHarness(tmp_path_factory.mktemp("ordered"))
+    fleet = FleetHarness(harness)
+
+    async def story() -> None:
+        async with harness.running() as service:
+            for outlet in (3, 4):
+                order = await fleet.order(service, outlet=outlet)
+                await fleet.send(service, order)
+                await harness.charge(service, outlet, 3600)
+                harness.guard.end(outlet, EndReason.FULL)
+                await harness.settle(service)
+            await fleet.hand_over(service, fleet.ack(order.epoch, 1))
+
+    asyncio.run(story())
+    return admin.database_path(harness.config)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("SELECT 1", []),
+        ("DELETE FROM outbox WHERE number = 1", []),  # acknowledged
+        ("DELETE FROM outbox WHERE number = 2", ["the outbox has 3 of the facts 1 to 4, of 4 written"]),
+        ("DELETE FROM outbox WHERE number = 4", ["the outbox has 3 of the facts 1 to 3, of 4 written"]),
+        ("DELETE FROM outbox WHERE number < 3", ["the outbox has 2 of the facts 3 to 4, of 4 written"]),
+        ("DELETE FROM outbox", ["the outbox is empty, and 3 facts were never acknowledged"]),
+        (
+            "UPDATE outbox SET body = '{}', usage_number = NULL WHERE number = 4",
+            ["1 usage records are in no fact of the outbox"],
+        ),
+        (
+            "UPDATE account SET balance_fen = balance_fen + 5 WHERE name LIKE 'order:%1'",
+            ["order:F0000001: 5 fen are left to an order of the fleet"],
+        ),
+    ],
+)
+def test_a_fact_that_is_missing_shows(ordered: Path, tmp_path: Path, script: str, said: list[str]) -> None:
+    path = Path(shutil.copytree(ordered.parent, tmp_path / "state")) / ordered.name
+    tamper(path, script)
+    found = backup.problems(path)
+    assert [problem for problem in found if problem in said] == said
+    assert said or not found

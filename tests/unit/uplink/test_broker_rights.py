@@ -10,16 +10,16 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from cabinet.uplink.connection import FleetConnection, LinkFailed
+from cabinet.uplink.connection import FleetConnection
 from cabinet.uplink.enrolment import EnrolmentFiles, openssl
 from cabinet.uplink.mqtt_client import MqttClient
+from cabinet.uplink.problems import LinkFailed
 from cabinet_testing.fake_fleet import FakeFleet
 from cabinet_testing.fleet_broker import FleetBroker, now, tls
+from cabinet_testing.uplink_harness import UplinkHarness, start_order
 from fleet import revocation
 from fleet.revocation import FleetEndpoint
 from fleet.trust import FLEET_NAME, TrustFolder
-from tests.unit.uplink.conftest import UplinkHarness
-from tests.unit.uplink.test_uplink import start_order
 
 
 def identity(state: Path) -> Path:

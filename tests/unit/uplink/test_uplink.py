@@ -2,25 +2,9 @@
 
 import asyncio
 
-from cabinet.uplink.messages import AskOrder, Look, StartOrder
+from cabinet.uplink.messages import AskOrder, Look
 from cabinet_testing.fake_fleet import FakeFleet
-from tests.unit.uplink.conftest import UplinkHarness
-
-
-def start_order(cabinet: str, order: str = "ORDER-0001", **changes: object) -> StartOrder:
-    values = {
-        "cabinet": cabinet,
-        "epoch": "epoch-1",
-        "boot": "boot-1",
-        "challenge": "c1",
-        "order": order,
-        "outlet": 1,
-        "choice": "full",
-        "tariff_version": "t1",
-        "held_fen": 500,
-        "not_after_unix_ms": 2**50,
-    }
-    return StartOrder(**{**values, **changes})  # type: ignore[arg-type]
+from cabinet_testing.uplink_harness import UplinkHarness, start_order
 
 
 def test_online_state_and_facts_arrive_and_are_acknowledged(broker, tmp_path):

@@ -1,0 +1,93 @@
+"""`fleet tariff`: roll tariffs out to cabinets, and list who has them."""
+
+import argparse
+from pathlib import Path
+
+from cabinet.billing import tariff_files
+from cabinet.billing.posted import clashes
+from cabinet.config.check import read
+from cabinet.errors import CabinetError
+from fleet.commands import options
+from fleet.config import FleetConfig
+from fleet.store import audit, cabinets, companies, desired
+from fleet.store.database import Connection
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "A tariff file is one of docs/tariffs.md. A cabinet keeps the tariffs that it has; --only replaces them all.\n"
+        "A cabinet that is offline gets them when it returns. Charges by phone need a tariff that was rolled out.\n\n"
+        "examples:\n"
+        '  fleet tariff roll-out winter.toml --company "Green Court"\n'
+        '  fleet tariff roll-out winter.toml --company "Green Court" --cabinet c-garden-3 --only\n'
+        '  fleet tariff list --company "Green Court"'
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    roll_out = options.add_action(actions, "roll-out", "set a tariff for all cabinets of a company, or some")
+    roll_out.add_argument("file", type=Path, metavar="FILE")
+    roll_out.add_argument("--cabinet", action="append", metavar="ID", help="only these (default: all)")
+    roll_out.add_argument("--site", metavar="NAME", help="only those of this site")
+    roll_out.add_argument("--only", action="store_true", help="drop the other tariffs of these cabinets")
+    options.add_action(actions, "list", "list the tariffs, and which cabinets have them in force")
+
+
+def main(args: argparse.Namespace) -> int:
+    options.in_transaction(args, {"roll-out": _roll_out, "list": _list}[args.action](args))
+    return 0
+
+
+def _roll_out(args: argparse.Namespace) -> options.Work:
+    async def work(connection: Connection, config: FleetConfig) -> None:
+        text = read(args.file)
+        version = tariff_files.load_text(text, str(args.file)).tariff.version
+        company = await options.company_of(connection, args.company)
+        await desired.add_tariff(connection, company.id, version, text)
+        for cabinet in await _chosen(connection, company.id, args):
+            row = await desired.get(connection, company.id, cabinet, "tariffs")
+            others = [] if row is None or args.only else [str(each["file"]) for each in row.value]
+            texts = [each for each in others if tariff_files.load_text(each, "").tariff.version != version]
+            value = [{"file": each} for each in [*texts, text]]
+            posted = [
+                tariff_files.load_text(each, tariff_files.load_text(each, "").tariff.version) for each in [*texts, text]
+            ]
+            for one, other, why in clashes(posted):
+                raise CabinetError(f"{cabinet}: {one.source} and {other.source}: {why}")
+            number = await desired.set_value(connection, company.id, cabinet, "tariffs", value)
+            await audit.add(
+                connection, company.id, options.operator(), "tariff_schedule", subject=cabinet, detail=version
+            )  # fmt: skip
+            print(f"{cabinet}: {version}, as version {number} of its tariffs")
+
+    return work
+
+
+async def _chosen(connection: Connection, company_id: int, args: argparse.Namespace) -> list[str]:
+    site_id = None
+    if args.site is not None:
+        site = await companies.site_by_name(connection, company_id, args.site)
+        if site is None:
+            raise CabinetError(f"{args.site}: there is no such site: fleet company list")
+        site_id = site.id
+    page = await cabinets.listed(connection, company_id, site_id=site_id, limit=1_000_000)
+    found = [row.id for row in page.cabinets]
+    if args.cabinet is None:
+        return found
+    if missing := set(args.cabinet) - set(found):
+        raise CabinetError(f"{', '.join(sorted(missing))}: no such cabinet: fleet cabinet list")
+    return [cabinet for cabinet in found if cabinet in args.cabinet]
+
+
+def _list(args: argparse.Namespace) -> options.Work:
+    async def work(connection: Connection, config: FleetConfig) -> None:
+        company = await options.company_of(connection, args.company)
+        rows = await desired.of_kind(connection, company.id, "tariffs")
+        for tariff in await desired.tariffs(connection, company.id):
+            print(f"{tariff.version}, since {tariff.added.date()}")
+            for row in rows:
+                wanted = any(each["file"] == tariff.toml for each in row.value)
+                present = any(each["file"] == tariff.toml for each in row.applied_value or [])
+                if wanted or present:
+                    state = "in force" if present else f"refused: {row.rejected}" if row.rejected else "not yet"
+                    print(f"  {row.cabinet:<32} {state}" + ("" if wanted else ", to be dropped"))
+
+    return work
