@@ -250,7 +250,12 @@ class UplinkServer:
         wall = self._context.clock.wall()
         if ack.epoch != (await self._position()).epoch:
             return HandedOver(refusal="wrong_epoch")
-        if not await self._context.storage.write(lambda c: outbox.acknowledge(c, ack.number, wall)):
+        if ack.again:
+            log.warning("uplink: the fleet lacks the facts after %d: they are sent again", ack.number)
+            taken = await self._context.storage.write(lambda c: outbox.rewind(c, ack.number))
+        else:
+            taken = await self._context.storage.write(lambda c: outbox.acknowledge(c, ack.number, wall))
+        if not taken:
             return HandedOver(refusal="bad_request")
         self._context.changes.touch(CABINET)
         return HandedOver()

@@ -132,6 +132,16 @@ def acknowledge(connection: sqlite3.Connection, number: int, wall: WallTime) -> 
     return True
 
 
+def rewind(connection: sqlite3.Connection, number: int) -> bool:
+    """Have the facts after `number` sent again, as far as they are kept. Return False if none has such a number."""
+    found = position(connection)
+    if found is None or number > found.facts:
+        return False
+    kept = connection.execute("SELECT coalesce(min(number), 0) AS first FROM outbox").fetchone()["first"]
+    connection.execute("UPDATE uplink SET acked = ? WHERE acked > ?", (max(number, kept - 1),) * 2)
+    return True
+
+
 def oldest_unacknowledged_ms(connection: sqlite3.Connection) -> int | None:
     """Return the time of the oldest fact that the fleet has not acknowledged; None if there is none."""
     row = connection.execute("SELECT unix_ms FROM outbox WHERE number = (SELECT acked + 1 FROM uplink)").fetchone()

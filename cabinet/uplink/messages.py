@@ -255,12 +255,16 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look", tag_field="kin
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack", tag_field="kind"):
-    """All facts of `epoch` up to `number` are committed at the fleet."""
+    """All facts of `epoch` up to `number` are committed at the fleet.
+
+    With `again`, those after it are missing there, after a restore from a backup: they are to be sent again.
+    """
 
     v: int = SCHEMA
     cabinet: CabinetId
     epoch: Word
     number: Number
+    again: bool = False
 
 
 DesiredKind = Literal["tariffs", "out_of_service", "blocked_cards", "public_url", "sticker_text"]

@@ -173,6 +173,25 @@ async def test_acknowledged_facts_are_deleted_after_a_month_and_numbers_go_on(ha
         assert len(await fleet.facts(service, after=2)) == 2
 
 
+async def test_a_fleet_restored_from_a_backup_gets_again_what_it_lacks_and_is_kept(harness: ServiceHarness) -> None:
+    fleet = FleetHarness(harness)
+    async with harness.running() as service:
+        for key in ("first", "second"):
+            await charge(harness, service, key)
+        epoch = (await fleet.state(service)).epoch
+        await fleet.hand_over(service, fleet.ack(epoch, 4))
+        assert (await fleet.hand_over(service, fleet.ack(epoch, 5, again=True))).refusal == "bad_request"
+        assert (await fleet.hand_over(service, fleet.ack(epoch, 1, again=True))).refusal is None
+        assert (await fleet.state(service)).acked == 1
+        assert len(await fleet.facts(service, after=1)) == 3
+        await service.context.storage.write(lambda c: c.execute("DELETE FROM outbox WHERE number <= 2"))
+        await fleet.hand_over(service, fleet.ack(epoch, 0, again=True))
+        assert (await fleet.state(service)).acked == 1, "nothing is sent again that was not asked for"
+        await fleet.hand_over(service, fleet.ack(epoch, 4))
+        await fleet.hand_over(service, fleet.ack(epoch, 0, again=True))
+        assert (await fleet.state(service)).acked == 2, "the facts before are deleted"
+
+
 async def test_a_restored_backup_begins_a_new_epoch_with_the_whole_log(harness: ServiceHarness) -> None:
     fleet = FleetHarness(harness)
     path = admin.database_path(harness.config)
