@@ -21,8 +21,8 @@ DEFAULT = Path("/etc/cabinet-fleet/fleet.toml")
 REFERENCE_HEAD = """\
 # fleet.toml: every key
 
-Printed by `fleet check --reference` from the declarations in `fleet/config.py`; do not edit by hand. `fleet check` finds
-every mistake in a file, and problems of database, broker and keys. Relative paths are taken from the folder of the file.
+Printed by `fleet check --reference` from the declarations in `fleet/config.py`; do not edit by hand. `fleet check`
+finds every mistake in a file, and problems of database, broker and keys. Relative paths are taken from its folder.
 """
 
 SAMPLE: dict[str, Any] = {

@@ -24,6 +24,8 @@ def test_configuration_in_the_guide_is_a_good_one():
 
 
 def test_commands_in_the_guide_exist():
-    named = set(re.findall(r"(?:^|`)fleet ([a-z]+)", GUIDE, re.MULTILINE))
+    shown = re.findall(r"```\n(.*?)```|`(fleet .*?)`", GUIDE, re.DOTALL)
+    blocks = "\n".join(block or inline for block, inline in shown)
+    named = set(re.findall(r"^fleet ([a-z]+)", blocks, re.MULTILINE))
     assert {"cabinet", "broker", "migrate", "tariff"} <= named <= set(COMMANDS)
     assert set(re.findall(r"\bcabinet ([a-z]+) enrol", GUIDE)) <= set(CABINET_COMMANDS)
