@@ -33,6 +33,7 @@ class FaultProxy:
         self._cut_at: int | None = None
         self.port = 0
         self.chunks = 0  # forwarded, in both directions
+        self.bytes = 0
         self.connections = 0  # made since the start
         self.cuts = 0
         self.accepting = True
@@ -124,6 +125,7 @@ class FaultProxy:
                     self._cut()
                     return
                 self.chunks += 1
+                self.bytes += len(chunk)
                 writer.write(chunk)
                 await writer.drain()
             writer.close()

@@ -8,11 +8,10 @@ machine.
 
 import contextlib
 import os
-import pwd
 import signal
 from pathlib import Path
 
-from cabinet.errors import CabinetError, os_error_at
+from cabinet.errors import os_error_at
 from cabinet.system.atomic_file import write_file
 from cabinet.uplink.messages import MAX_MESSAGE
 from fleet.trust import FLEET_NAME, TrustFolder
@@ -23,7 +22,6 @@ MAX_PACKET_BYTES = MAX_MESSAGE + 1024  # topic and properties beside the payload
 MAX_KEEP_ALIVE_S = 120
 MAX_QUEUED = 20_000
 MAX_IN_FLIGHT = 1000
-PID_FILE = "mosquitto.pid"
 
 ACL = f"""\
 # The common name of the client certificate is the user (use_identity_as_username): %u is a cabinet's id.
@@ -50,45 +48,52 @@ class BrokerFolder:
         port: int = PUBLIC_PORT,
         fleet_host: str = "127.0.0.1",
         fleet_port: int = FLEET_PORT,
-        user: str = "mosquitto",
     ) -> None:
         """Write configuration, rights, certificates and revocation list. Raises CabinetError.
 
-        `host` empty: the public listener is on all addresses. As root, the broker's key becomes `user`'s, who runs it.
+        `host` empty: the public listener is on all addresses. The group may read the broker's key: the broker's own
+        account is a member (cabinet-fleet-broker.service).
         """
         text = _configuration(self.path, host, port, fleet_host, fleet_port)
         with os_error_at(self.path):
-            self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
-            write_file(self.path / "acl", ACL.encode(), 0o644)
+            self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            write_file(self.path / "acl", ACL.encode(), 0o640)
             for source in (trust.ca_certificate, trust.broker_certificate, trust.fleet_certificate, trust.crl):
-                write_file(self.path / source.name, source.read_bytes(), 0o644)
-            key = self.path / trust.broker_key.name
-            write_file(key, trust.broker_key.read_bytes(), 0o600, owner=_uid(user) if os.geteuid() == 0 else None)
-            write_file(self.configuration, text.encode(), 0o644)
+                write_file(self.path / source.name, source.read_bytes(), 0o640)
+            write_file(self.path / trust.broker_key.name, trust.broker_key.read_bytes(), 0o640)
+            write_file(self.configuration, text.encode(), 0o640)
 
     def update_crl(self, trust: TrustFolder) -> bool:
         """Replace the revocation list. Return whether a running broker was made to read it. Raises CabinetError."""
         with os_error_at(self.path):
-            write_file(self.path / trust.crl.name, trust.crl.read_bytes(), 0o644)
+            write_file(self.path / trust.crl.name, trust.crl.read_bytes(), 0o640)
         return self.reload()
 
     def reload(self) -> bool:
-        """Have the broker on this machine read its lists again; return False if it is not here, or not ours to ask."""
-        with contextlib.suppress(OSError, ValueError):
-            pid = int((self.path / PID_FILE).read_text())
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "mosquitto":
+        """Have the broker on this machine read its lists again; return False if there is none, or it is not ours."""
+        found = [pid for pid in _brokers() if bytes(self.configuration) in _command_line(pid)]
+        try:
+            for pid in found:
                 os.kill(pid, signal.SIGHUP)
-                return True
-        return False
+        except OSError:
+            return False
+        return bool(found)
 
 
-def _uid(user: str) -> int:
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        raise CabinetError(
-            f"there is no account {user}: install mosquitto, or name the broker's account: --user"
-        ) from None
+def _brokers() -> list[int]:
+    """Return the processes named mosquitto."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.isdigit() and (folder / "comm").read_text() == "mosquitto\n":
+                found.append(int(folder.name))
+    return found
+
+
+def _command_line(pid: int) -> list[bytes]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return []
 
 
 def _configuration(folder: Path, host: str, port: int, fleet_host: str, fleet_port: int) -> str:
@@ -98,7 +103,6 @@ def _configuration(folder: Path, host: str, port: int, fleet_host: str, fleet_po
 per_listener_settings false
 allow_anonymous false
 acl_file {folder / "acl"}
-pid_file {folder / PID_FILE}
 
 # Nothing here is worth a disk: what the broker loses is sent again (facts until the fleet has committed them, state and
 # online at each connect). With persistence, the whole memory is written again and again, and a damaged or full disk

@@ -42,9 +42,10 @@ class CabinetOnline(msgspec.Struct, frozen=True):
 
 def decode_state(payload: bytes) -> State:
     """Raises MessageError."""
-    if _NUL in payload:
+    plain = messages.unpack(payload)
+    if _NUL in plain:
         raise MessageError("holds a NUL")
-    return messages.decode_state(payload)
+    return messages.decode_state(plain)
 
 
 def decode_online(payload: bytes) -> Online:

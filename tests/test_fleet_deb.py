@@ -10,7 +10,7 @@ from tools import build_deb, build_fleet_deb, deb_packages, lock
 
 ROOT = Path(__file__).parents[1]
 PACKAGING = build_fleet_deb.PACKAGING
-UNITS = sorted((ROOT / "systemd" / "fleet").glob("*.service"))
+UNITS = [ROOT / f"systemd/fleet/cabinet-fleet-{name}.service" for name in ("web", "worker")]
 
 
 def test_every_unit_and_setting_of_the_fleet_is_in_its_package():
@@ -66,6 +66,19 @@ def test_unit_of_the_fleet_runs_without_rights(unit):
     from fleet.main import COMMANDS
 
     assert command[1] in COMMANDS
+
+
+def test_broker_runs_as_its_own_account_and_reads_a_new_revocation_list():
+    """The fleet's processes may not signal it, so root does when the file changes."""
+    broker = (ROOT / "systemd/fleet/cabinet-fleet-broker.service").read_text()
+    assert "\nConditionPathExists=/var/lib/cabinet-fleet/broker/mosquitto.conf\n" in broker
+    for line in ("User=mosquitto", "SupplementaryGroups=cabinet-fleet", "NoNewPrivileges=yes", "ProtectSystem=strict"):
+        assert f"\n{line}\n" in broker
+    assert "\nExecReload=kill -HUP $MAINPID\n" in broker
+    path = (ROOT / "systemd/fleet/cabinet-fleet-crl.path").read_text()
+    assert "\nPathChanged=/var/lib/cabinet-fleet/broker/crl.pem\n" in path
+    reload = (ROOT / "systemd/fleet/cabinet-fleet-crl.service").read_text()
+    assert "reload-or-try-restart cabinet-fleet-broker.service" in reload
 
 
 @pytest.fixture

@@ -44,8 +44,9 @@ def wheel(source, tmp_path_factory) -> Path:
     return built
 
 
-def test_wheel_holds_every_file_of_the_package_and_nothing_else(source, wheel):
-    needed = {str(path.relative_to(source)) for path in (source / "cabinet").rglob("*") if path.is_file()}
+def test_wheel_holds_every_file_of_both_packages_and_nothing_else(source, wheel):
+    files = [path for package in ("cabinet", "fleet") for path in (source / package).rglob("*")]
+    needed = {str(path.relative_to(source)) for path in files if path.is_file()}
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     build_only = {f"{BUNDLE}/{bundle.FINGERPRINT}"}
     assert held == {name for name in needed - build_only if "__pycache__" not in name}

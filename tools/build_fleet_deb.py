@@ -19,6 +19,7 @@ PACKAGING = ROOT / "packaging" / "fleet"
 HOME = Path("usr/lib/cabinet-fleet")
 FILES = {
     "systemd/fleet/*.service": "usr/lib/systemd/system/",
+    "systemd/fleet/*.path": "usr/lib/systemd/system/",
     "systemd/fleet/cabinet-fleet.sysusers": "usr/lib/sysusers.d/cabinet-fleet.conf",
     "systemd/fleet/cabinet-fleet.tmpfiles": "usr/lib/tmpfiles.d/cabinet-fleet.conf",
     "packaging/copyright": "usr/share/doc/cabinet-fleet/copyright",

@@ -3,7 +3,7 @@
 Topics are `cab/<cabinet>/up/…` and `cab/<cabinet>/down/…`; the broker ties `<cabinet>` to the client certificate. Each
 message carries the schema version `v`. Unknown fields are ignored, so a newer side may add some; an unknown kind of
 fact or order is refused with a reason. Everything that goes down is signed (`orders`); what goes up is proven by the
-connection's certificate, and the usage log by its own hash chain.
+connection's certificate, and the usage log by its own hash chain. States and facts may be packed (`packing`).
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -14,6 +14,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import CabinetError
 from cabinet.model import EndReason, Fault
 from cabinet.records import SignedClosing, UsageRecord
+from cabinet.uplink import packing
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ def up(cabinet: str, name: str) -> str:
 
 
 def down(cabinet: str, name: str) -> str:
-    """Return the topic of a message to the cabinet: order, ack, desired or certificate."""
+    """Return the topic of a message to the cabinet: order, ack, desired, certificate or keys."""
     return f"cab/{cabinet}/down/{name}"
 
 
@@ -66,6 +67,7 @@ class Online(msgspec.Struct, frozen=True):
     site_id: str = ""
     timezone: str = ""
     usage_key: str = ""  # public key of the monthly closings, base64
+    keys: list[str] = []  # ids of the fleet's keys that may sign for this cabinet
     outlets: list[OutletPlace] = []
 
 
@@ -253,12 +255,16 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look", tag_field="kin
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack", tag_field="kind"):
-    """All facts of `epoch` up to `number` are committed at the fleet."""
+    """All facts of `epoch` up to `number` are committed at the fleet.
+
+    With `again`, those after it are missing there, after a restore from a backup: they are to be sent again.
+    """
 
     v: int = SCHEMA
     cabinet: CabinetId
     epoch: Word
     number: Number
+    again: bool = False
 
 
 DesiredKind = Literal["tariffs", "out_of_service", "blocked_cards", "public_url", "sticker_text"]
@@ -286,7 +292,22 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, tag="certificate", 
     certificate_pem: Annotated[str, msgspec.Meta(max_length=16384)]
 
 
-Down = StartOrder | StopOrder | AskOrder | Look | Ack | Desired | Certificate
+class FleetKey(msgspec.Struct, frozen=True):
+    """A public key of the fleet's orders; two at most are valid at once."""
+
+    key_id: Annotated[str, msgspec.Meta(min_length=8, max_length=8)]
+    public: str  # Ed25519, base64
+
+
+class TrustKeys(msgspec.Struct, frozen=True, kw_only=True, tag="keys", tag_field="kind"):
+    """The keys that may sign for this cabinet from now on, signed with one that may now."""
+
+    v: int = SCHEMA
+    cabinet: CabinetId
+    keys: Annotated[list[FleetKey], msgspec.Meta(min_length=1, max_length=2)]
+
+
+Down = StartOrder | StopOrder | AskOrder | Look | Ack | Desired | Certificate | TrustKeys
 
 
 # --- enrolment (https, before there is a certificate) ----------------------------------------------------------------
@@ -299,13 +320,6 @@ class Enrol(msgspec.Struct, frozen=True):
     csr_pem: Annotated[str, msgspec.Meta(max_length=4096)]
     site_id: Word
     v: int = SCHEMA
-
-
-class FleetKey(msgspec.Struct, frozen=True):
-    """A public key of the fleet's orders; two at most are valid at once."""
-
-    key_id: Annotated[str, msgspec.Meta(min_length=8, max_length=8)]
-    public: str  # Ed25519, base64
 
 
 class Enrolled(msgspec.Struct, frozen=True):
@@ -332,6 +346,14 @@ class EnrolRefused(msgspec.Struct, frozen=True):
 
 def encode(message: msgspec.Struct) -> bytes:
     return msgspec.json.encode(message)
+
+
+def unpack(payload: bytes) -> bytes:
+    """Return the JSON of a payload that may be packed (`packing.pack`). Raises MessageError."""
+    try:
+        return packing.unpack(payload, MAX_MESSAGE)
+    except packing.PackingError as error:
+        raise MessageError(str(error)) from error
 
 
 def encode_fact(body: FactBody) -> bytes:
@@ -369,6 +391,7 @@ def decode_down(body: bytes) -> Down:
 
 
 def _decode(payload: bytes, kind: type[T]) -> T:
+    payload = unpack(payload)
     if len(payload) > MAX_MESSAGE:
         raise MessageError(f"a message of {len(payload)} bytes; at most {MAX_MESSAGE} are taken")
     try:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from cabinet.clock import NS, Clock
 from cabinet.link.uplink_protocol import AskFacts, AskState, Changed, FactRows, StateBody
-from cabinet.uplink import messages
+from cabinet.uplink import messages, packing
 from cabinet.uplink.messages import Fact, Facts
 from cabinet.uplink.service_client import UplinkServiceClient
 
@@ -119,6 +119,9 @@ class FactSender:
         if changed.epoch != self._epoch:
             self._epoch, self._sent, self._acked = changed.epoch, changed.acked, changed.acked
             self._expect_all_acked()
+        elif changed.acked < self._acked:  # the fleet was restored from a backup
+            self._acked, self._sent = changed.acked, changed.acked
+            self._expect_all_acked()
         elif changed.acked > self._acked:
             self._acked = changed.acked
             self._sent = max(self._sent, self._acked)
@@ -152,7 +155,7 @@ class FactSender:
         if not batch or rows.epoch != self._epoch:
             await self._view.signal.wait(1.0)  # the report of the change is on its way
             return
-        await connection.publish("facts", messages.encode(Facts(rows.epoch, batch)))
+        await connection.publish("facts", packing.pack(messages.encode(Facts(rows.epoch, batch))))
         self._sent = max(self._sent, batch[-1].number)
         if self._resend_at_ns is None:
             self._resend_at_ns = self._deadline_ns()
@@ -187,7 +190,7 @@ class StateSender:
             sent = self._view.changed
             self._view.hurried = False
             body = await self._service.ask(AskState(self._signal_dbm()), StateBody)
-            await connection.publish("state", bytes(body.body), retain=True)
+            await connection.publish("state", packing.pack(bytes(body.body)), retain=True)
             sent_ns = self._clock.monotonic_ns()
             while (left_s := self._left_s(sent, sent_ns)) > 0:
                 await self._view.signal.wait(left_s)

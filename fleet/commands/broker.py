@@ -16,7 +16,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "`config` makes what is missing in trust.folder (authority, certificates, a key for orders) and keeps the\n"
         "rest; the broker's folder is written whole each time. Back trust.folder up: without it every cabinet has to\n"
-        "be enrolled again. Start the broker with:  mosquitto -c FOLDER/mosquitto.conf\n\n"
+        "be enrolled again. The package's cabinet-fleet-broker.service runs the broker with it, and\n"
+        "cabinet-fleet-crl.path has it read each new revocation list; elsewhere: mosquitto -c FOLDER/mosquitto.conf\n"
+        "On an installed fleet put before each: sudo -u cabinet-fleet\n\n"
         "Keys for orders: make a second one, wait until all cabinets have it, then retire the first.\n\n"
         "examples:\n"
         "  fleet broker config\n"
@@ -36,7 +38,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a name or address of the broker, for its certificate (default: those in fleet.toml); repeatable",
     )
     config.add_argument("--new-certificate", action="store_true", help="replace the broker's key and certificate")
-    config.add_argument("--user", default="mosquitto", metavar="ACCOUNT", help="that runs it (default: mosquitto)")
     _action(actions, "keys", "list the keys that sign orders, oldest first")
     _action(actions, "new-key", "make one more key for orders; two at most")
     retire = _action(actions, "retire-key", "delete a key for orders: what it signed is refused from then on")
@@ -74,9 +75,7 @@ def _write(config: FleetConfig, trust: TrustFolder, args: argparse.Namespace) ->
     if args.new_certificate:
         trust.make_broker_certificate(hosts, now)
     folder = BrokerFolder(args.folder or Path(broker.folder))
-    folder.write(
-        trust, port=broker.public_port, fleet_host=_listen_address(broker.host), fleet_port=broker.port, user=args.user
-    )
+    folder.write(trust, port=broker.public_port, fleet_host=_listen_address(broker.host), fleet_port=broker.port)
     print(f"mosquitto -c {folder.configuration}")
 
 

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
@@ -256,8 +257,16 @@ class ConnectedCabinet:
     """A simulated cabinet with a connection of its own, made again when it is lost."""
 
     def __init__(
-        self, cabinet: str, keys: Mapping[str, VerifyKey], host: str, port: int, *, epoch: str = "epoch-1"
+        self,
+        cabinet: str,
+        keys: Mapping[str, VerifyKey],
+        host: str,
+        port: int,
+        *,
+        epoch: str = "epoch-1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self.sim = SimulatedCabinet(cabinet, keys, self._publish, epoch=epoch)
         self.connected = asyncio.Event()
         self.max_backoff_s = 30.0
@@ -294,7 +303,7 @@ class ConnectedCabinet:
         will = (messages.up(cabinet, "online"), messages.encode(Online(False)))
         try:
             await connection.connect(
-                self._host, self._port, f"cab/{cabinet}/down/#", will, WILL_DELAY_S, WILL_DELAY_S + 15
+                self._host, self._port, f"cab/{cabinet}/down/#", will, WILL_DELAY_S, WILL_DELAY_S + 15, self._tls
             )
             self._connection = connection
             self.connected.set()

@@ -5,6 +5,7 @@ own (facts are sent again by the cabinet), ping. The products use a library.
 """
 
 import asyncio
+import ssl
 import struct
 from collections.abc import Callable
 
@@ -33,12 +34,19 @@ class MqttConnection(asyncio.Protocol):
         self._ping: asyncio.TimerHandle | None = None
 
     async def connect(
-        self, host: str, port: int, topic: str, will: tuple[str, bytes], will_delay_s: int, session_s: int
+        self,
+        host: str,
+        port: int,
+        topic: str,
+        will: tuple[str, bytes],
+        will_delay_s: int,
+        session_s: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Connect, subscribe to `topic`, and return when both are confirmed. Raises MqttClosed or OSError."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await loop.create_connection(lambda: self, host, port)
+            await loop.create_connection(lambda: self, host, port, ssl=tls)
             properties = bytes([SESSION_EXPIRY]) + struct.pack(">I", session_s)
             will_properties = bytes([WILL_DELAY]) + struct.pack(">I", will_delay_s)
             flags = 0x04 | 0x08 | 0x20  # a will with QoS 1 that is retained; no clean start

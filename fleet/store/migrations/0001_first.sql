@@ -33,6 +33,7 @@ CREATE TABLE cabinet (
     heard TIMESTAMPTZ,
     software TEXT NOT NULL DEFAULT '',
     usage_key TEXT NOT NULL DEFAULT '',
+    trusted_keys TEXT[] NOT NULL DEFAULT '{}',
     epoch TEXT NOT NULL DEFAULT '',
     boot TEXT NOT NULL DEFAULT '',
     challenge TEXT NOT NULL DEFAULT '',
