@@ -146,6 +146,12 @@ class FleetPostgres:
         """Create a database without tables."""
         self._admin(f"CREATE DATABASE {name}")
 
+    def empty(self) -> str:
+        """Create a database without any table; return its address."""
+        name = f"fleet_{os.getpid()}_{next(self._names)}"
+        self._admin(f"CREATE DATABASE {name}")
+        return self.url(name)
+
     def drop(self, url: str) -> None:
         name = url.partition("@/")[2].partition("?")[0]
         self._admin(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

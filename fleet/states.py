@@ -121,8 +121,10 @@ async def _write_versions(connection: Connection, states: Mapping[str, State]) -
     if not states:
         return
     await connection.execute(
-        "UPDATE desired SET applied_version = new.version, applied_at = now(),"
-        " applied_value = CASE WHEN new.version = desired.version THEN desired.value END,"
+        "UPDATE desired SET applied_version = new.version,"
+        " applied_at = CASE WHEN new.version = applied_version THEN applied_at ELSE now() END,"
+        " applied_value = CASE WHEN new.version = desired.version THEN desired.value"
+        " WHEN new.version = applied_version THEN applied_value END,"
         " rejected = CASE WHEN new.version >= desired.version THEN NULL ELSE new.rejected END"
         " FROM (SELECT desired.cabinet, kind, coalesce((versions ->> kind)::int, 0) AS version, reasons ->> kind AS"
         " rejected FROM unnest(%s::text[], %s::jsonb[], %s::jsonb[]) AS reported (cabinet, versions, reasons)"

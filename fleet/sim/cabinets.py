@@ -84,6 +84,7 @@ class SimulatedCabinet:
         self.refuse_with: str | None = None
         self.silent = False  # takes orders and does not answer
         self.deaf = False  # takes no orders: as if they were lost on their way
+        self.cut = False  # nothing that it sends arrives
         self.looks = 0
         self.orders_received = 0
         self.versions: dict[str, int] = {}
@@ -333,7 +334,8 @@ class ConnectedCabinet:
                 self.sim.send_facts(again=True)
 
     def _publish(self, name: str, payload: bytes, retained: bool) -> None:
-        if self._connection is not None:  # without one it is lost: facts are sent again, a state is replaced
+        # Without a connection it is lost: facts are sent again, a state is replaced.
+        if self._connection is not None and not self.sim.cut:
             self._connection.publish(messages.up(self.sim.cabinet, name), payload, retained)
 
 

@@ -84,6 +84,11 @@ class Site:
         async with await database.connect(self.url) as connection:
             return await orders.want_stop(connection, self.company.company_id, number, resident_id=self.resident)
 
+    async def received(self):
+        async with asyncio.timeout(WITHIN_S):
+            while not self.sim.orders_received:
+                await asyncio.sleep(0.01)
+
     async def acknowledged(self):
         async with asyncio.timeout(WITHIN_S):
             while self.sim.acked < self.sim.number:
@@ -204,12 +209,11 @@ def test_an_answer_that_was_lost_is_made_good_by_the_question(url, broker, run):
         site = Site(url, broker)
         async with site.running(), working(worker_of(url, broker)):
             await site.online()
-            site.sim.silent = True
-            site.sim.send_facts = lambda **_: None
-            site.sim.state = lambda: None
+            site.sim.cut = True
             order = await site.place()
             await site.reaches(order.number, "sent")
-            site.sim.silent = False
+            await site.received()
+            site.sim.cut = False
             await site.execute("UPDATE charge_order SET sent = sent - interval '16 s'")
             await site.reaches(order.number, "accepted")
             assert site.sim.orders_received == 1
@@ -222,15 +226,15 @@ def test_a_dead_order_gives_the_money_back_and_its_late_record_is_booked_as_a_de
         site = Site(url, broker)
         async with site.running(), working(worker_of(url, broker)):
             await site.online()
-            send_facts, site.sim.send_facts = site.sim.send_facts, lambda **_: None
-            site.sim.silent, state, site.sim.state = True, site.sim.state, lambda: None
+            site.sim.cut = True
             order = await site.place()
             await site.reaches(order.number, "sent")
+            await site.received()
             await site.execute("UPDATE charge_order SET not_after = now() - interval '31 s'")
             await site.reaches(order.number, "given_back")
             assert (await site.money()).balance_fen == 1000
-            site.sim.send_facts, site.sim.state, site.sim.silent = send_facts, state, False
-            site.sim.send_facts()  # the link is back: the charge runs, is stopped, and its bill comes
+            site.sim.cut = False
+            site.sim.send_facts(again=True)  # the link is back: the charge runs, is stopped, and its bill comes
             done = await site.reaches(order.number, "paid_out")
             assert (done.cost_fen, done.debt_fen) == (100, 100)
             assert done.stop_wanted is not None
@@ -311,7 +315,7 @@ def test_a_second_worker_stands_by_and_takes_over(url, broker, run):
     async def body():
         site = Site(url, broker)
         async with site.running():
-            said = asyncio.Queue()
+            said: asyncio.Queue[str] = asyncio.Queue()
             second = worker_of(url, broker, said.put_nowait)
             async with contextlib.AsyncExitStack() as stack:
                 first = await stack.enter_async_context(working(worker_of(url, broker)))
