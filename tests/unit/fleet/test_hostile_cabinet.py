@@ -8,16 +8,16 @@ import msgspec
 import pytest
 from nacl.signing import SigningKey
 
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, Refused
 from cabinet.service.ports import StartChoice
 from cabinet.uplink import messages, packing
 from cabinet.uplink.messages import MessageError, OutletState
 from cabinet_testing import fleet_scene as scene
 from cabinet_testing.fleet_facts import payload, simulated
 from fleet import housekeeping, ingest, orders, plausible, sending, states
-from fleet.broker_connection import Message
+from fleet.broker_connection import BrokerConnection, BrokerError, Message
 from fleet.order_book import OrderBook
-from fleet.store import cabinets, database, facts, rows, usage, wallets
+from fleet.store import cabinets, database, desired, facts, residents, rows, usage, wallets
 from fleet.store import orders as table
 from fleet.worker import Worker
 
@@ -216,6 +216,38 @@ def test_an_order_that_cannot_be_sent_is_given_back_without_a_broker(url, run):
             assert after is not None
             assert after.state == "given_back"
             assert (await wallets.wallet(connection, company.company_id, resident)).balance_fen == 1000
+
+    run(body())
+
+
+def test_a_resident_whose_free_charge_runs_is_not_erased(url, run):
+    async def body():
+        company, _ = await prepared(url)
+        async with await database.connect(url) as connection:
+            resident = await scene.add_resident(connection, company, 0)
+            await connection.execute(
+                "INSERT INTO charge_order (number, company_id, resident_id, request_key, cabinet, outlet, code, choice,"
+                " choice_amount, tariff_version, held_fen, state) VALUES ('F2222', %s, %s, 'tap', 'c-one', 1, 'C-1',"
+                " 'full', 0, '1', 0, 'charging')",
+                (company.company_id, resident),
+            )
+            with pytest.raises(Refused) as refused:
+                await residents.erase(connection, company.company_id, resident)
+            assert refused.value.code == "charge_running"
+
+    run(body())
+
+
+def test_a_value_that_fits_into_no_message_is_refused_and_the_worker_keeps_its_connection(url, run):
+    async def body():
+        company, _ = await prepared(url)
+        files = [{"file": "# 夜间电价" * 3000}] * 2
+        async with await database.connect(url) as connection:
+            with pytest.raises(desired.ValueTooLarge):
+                await desired.set_value(connection, company.company_id, "c-one", "tariffs", files)
+        connection_to_broker = BrokerConnection(scene.config(url).broker, "fleet-worker", lambda message: None)
+        with pytest.raises(BrokerError, match="bytes"):
+            await connection_to_broker.send("cab/c-one/down/desired", b"x" * 65_537, 60)
 
     run(body())
 
