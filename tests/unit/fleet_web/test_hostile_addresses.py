@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from cabinet_testing.fleet_web import fleet_web
+from fleet.store import staff
 
 BIG = str(2**63)  # the first number that BIGINT does not hold
 
@@ -31,3 +32,16 @@ async def test_an_enrolment_that_cannot_be_read_is_a_bad_request(url: str, body:
     async with fleet_web(url) as at:
         answer = await (await at.browser()).client.post("/enrol", content=body)
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+
+
+async def test_a_company_keeps_an_operator_of_all_sites(url: str) -> None:
+    async with fleet_web(url) as at:
+        office = await at.office("operator")
+        await at.office("operator", groups=["north"])
+        async with at.pool.connection() as connection:
+            whole = next(each for each in await staff.everyone(connection, at.scene.company_id) if not each.site_groups)
+        for action, fields in (("role", {"role": "viewer"}), ("remove", {}), ("groups", {"groups": "north"})):
+            answer = await office.send(f"/property/staff/{whole.id}/{action}", confirmed="true", **fields)
+            assert answer.status_code == 409, action
+        async with at.pool.connection() as connection:
+            assert whole in await staff.everyone(connection, at.scene.company_id)
