@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from cabinet.uplink import messages
 from cabinet.uplink.messages import MessageError, Online, State
+from fleet import order_keys
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
 from fleet.store import rows
@@ -191,6 +192,7 @@ async def take_online(connection: Connection, cabinet: str, online: Online, *, r
         return
     if online.usage_key and known != online.usage_key:
         await _alarm(connection, cabinet, online.epoch, "other_key", 0, f"now {online.usage_key}")
+    await order_keys.report(connection, cabinet, online.keys)
     await _write_outlets(connection, cabinet, online)
     await notify(connection, [cabinet])
 
