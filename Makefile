@@ -1,5 +1,6 @@
 # make run    the whole cabinet, simulated, until Ctrl-C       make test   everything that must be green
 # make        lint and quick tests                             make wheel  what is installed on a Pi
+# make fleet  a fleet with three simulated cabinets, until Ctrl-C (PostgreSQL and mosquitto; as root it installs them)
 # make screenshots   a picture of every page, in build/screenshots/
 # make test-vm       the package in a virtual machine (root, Debian 12, QEMU; four to five hours): docs/reports/vm.md;
 #                    ARCH=arm64, RELEASE=trixie and SCENARIOS="short panic" choose others, or single scenarios
@@ -19,7 +20,7 @@ BENCHES := demo failsafe footprint scan trip usage wear web
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
-.PHONY: fuzz-api quick run test lint format wheel deb fleet-deb test-vm test-arm64 bench campaign screenshots clean
+.PHONY: fuzz-api quick run fleet test lint format wheel deb fleet-deb test-vm test-arm64 bench campaign screenshots clean
 
 quick: lint
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow" tests/unit tests/test_architecture.py
@@ -29,8 +30,13 @@ run: $(READY_TO_RUN)
 
 # The whole cabinets run two at a time, because their processes are real and mostly wait; the other tests use what they
 # leave of the cores.
+fleet: $(READY_TO_TEST)
+	@$(BIN)/python -m tools.get_fleet
+	@$(BIN)/python -m cabinet_testing.fleet_demo
+
 test: lint
 	@$(BIN)/python -m tools.get_browser
+	@$(BIN)/python -m tools.get_fleet
 	@$(BIN)/python -m tools.get_terminals
 	$(BIN)/python tools/run_tests.py
 

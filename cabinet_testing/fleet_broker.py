@@ -11,6 +11,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
 from cabinet.clock import SystemClock
 from cabinet.uplink import enrolment
 from cabinet.uplink.messages import Enrolled
@@ -137,6 +142,17 @@ class FleetBroker(Mosquitto):
         )
         enrolment.EnrolmentFiles(state).store(key, enrolled)
         return issued
+
+    def client_tls(self, cabinet: str, folder: Path) -> ssl.SSLContext:
+        """Make key and certificate of `cabinet` in `folder`; return the TLS settings of its connection."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cabinet)])
+        csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+        issued = self.trust.sign_csr(csr.public_bytes(serialization.Encoding.PEM).decode(), cabinet, now())
+        identity = folder / f"{cabinet}.pem"
+        encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        identity.write_bytes(key.private_bytes(*encoding) + issued.pem.encode())
+        return tls(self.trust.ca_certificate, identity)
 
     def fleet_tls(self) -> ssl.SSLContext:
         """Return the TLS settings of the fleet's own processes, for `fleet_port`."""

@@ -13,11 +13,15 @@ WALL = WallTime(1_780_000_000_000, True)
 
 
 def simulated(charges: int = 4, cabinet: str = "c-one", epoch: str = "epoch-1") -> SimulatedCabinet:
-    """Return a cabinet whose outbox holds charges, each with an alarm, and a trip: three facts a charge and one."""
+    """Return a cabinet whose outbox holds charges, each with an alarm, and a trip: three facts a charge and one.
+
+    Each epoch alarms at an outlet of its own: between two epochs of a cabinet there is no order.
+    """
     sim = SimulatedCabinet(cabinet, {}, lambda *_: None, epoch=epoch)
+    alarmed = int(epoch.rpartition("-")[2])
     for number in range(charges):
         sim.start(number % 10 + 1)
-        sim.write(AlarmChanged(1, Fault.OUTLET_HOT, number % 2 == 0, WALL))
+        sim.write(AlarmChanged(alarmed, Fault.OUTLET_HOT, number % 2 == 0, WALL))
         sim.settle(number % 10 + 1, cost_fen=10 + number)
     sim.write(Trip(2, Fault.OVERPOWER, WALL, 30_000, None))
     return sim

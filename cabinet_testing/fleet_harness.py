@@ -94,8 +94,8 @@ class FleetHarness:
     def stop(self, order: StartOrder) -> StopOrder:
         return StopOrder(cabinet=CABINET, epoch=order.epoch, order=order.order)
 
-    def ack(self, epoch: str, number: int) -> Ack:
-        return Ack(cabinet=CABINET, epoch=epoch, number=number)
+    def ack(self, epoch: str, number: int, again: bool = False) -> Ack:
+        return Ack(cabinet=CABINET, epoch=epoch, number=number, again=again)
 
     # --- facts -------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ test gets a copy of it, which takes a tenth of a second.
 
 import asyncio
 import contextlib
+import grp
 import itertools
 import os
 import pwd
@@ -57,6 +58,12 @@ def missing() -> str | None:
     return None
 
 
+def owner() -> tuple[str, str]:
+    """Return user and group of the server's files."""
+    name = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    return name, grp.getgrgid(pwd.getpwnam(name).pw_gid).gr_name
+
+
 class FleetPostgres:
     """One server. `safe` keeps fsync on, as in production: for kills and for rates."""
 
@@ -106,6 +113,11 @@ class FleetPostgres:
             else:
                 return
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self, *, kill: bool = False) -> None:
         """Stop the server; with `kill`, as a power cut of its processes would (SIGKILL to all of them)."""
         if self._process is None:
@@ -134,6 +146,12 @@ class FleetPostgres:
         """Create a database without tables."""
         self._admin(f"CREATE DATABASE {name}")
 
+    def empty(self) -> str:
+        """Create a database without any table; return its address."""
+        name = f"fleet_{os.getpid()}_{next(self._names)}"
+        self._admin(f"CREATE DATABASE {name}")
+        return self.url(name)
+
     def drop(self, url: str) -> None:
         name = url.partition("@/")[2].partition("?")[0]
         self._admin(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -142,9 +160,13 @@ class FleetPostgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """Return the command line of a program of PostgreSQL, run by the server's user."""
+        return [*self._as_user(), str(self._bin / name), *arguments]
+
     def _run(self, name: str, *arguments: str) -> None:
         done = subprocess.run(
-            [*self._as_user(), str(self._bin / name), *arguments],
+            self.command(name, *arguments),
             capture_output=True, text=True, timeout=60, check=False, cwd=self.folder,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -54,11 +54,11 @@ def outlet_codes(text: str, cabinet: int) -> str:
 class FleetCabinet(RealCabinet):
     """A whole simulated cabinet with an uplink."""
 
-    def __init__(self, folder: Path, number: int, fleet_url: str, fleet_ca: Path) -> None:
+    def __init__(self, folder: Path, number: int, fleet_url: str, fleet_ca: Path, *, demo: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = f"demo-{number}"
         changes = {'site_id = "DEMO-1"': f'site_id = "DEMO-{number}"'}
-        super().__init__(folder, changes)
+        super().__init__(folder, changes, demo=demo)
         text = outlet_codes(self.config.read_text(encoding="utf-8"), number)
         text += f'\n[uplink]\nenabled = true\nfleet_url = "{fleet_url}"\nfleet_ca = "{fleet_ca}"\n'
         self.config.write_text(text, encoding="utf-8")
@@ -240,9 +240,9 @@ file = "{self.sms}"
         self.command("resident", "top-up", "--company", COMPANY, "--phone", PHONE, "5000")
         return self.command("staff", "add", STAFF, "--company", COMPANY, "--role", "operator").split()[-1]
 
-    def add_cabinet(self, number: int, network: "CabinetNetwork | None" = None) -> FleetCabinet:
+    def add_cabinet(self, number: int, network: "CabinetNetwork | None" = None, *, demo: bool = False) -> FleetCabinet:
         """Add a cabinet, start it, enrol it, and start its uplink; in a network of its own if one is given."""
-        cabinet = FleetCabinet(self.folder / f"cabinet-{number}", number, self.enrol_url, self.ca)
+        cabinet = FleetCabinet(self.folder / f"cabinet-{number}", number, self.enrol_url, self.ca, demo=demo)
         if network is not None:
             cabinet.prefix = network.prefix
         self.cabinets.append(cabinet)

@@ -122,13 +122,18 @@ class Process:
 class RealCabinet:
     """Processes of one cabinet in a folder of its own, with the actions of people."""
 
-    def __init__(self, folder: Path, changes: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, changes: dict[str, str] | None = None, *, demo: bool = False) -> None:
+        """Write the configuration. With `demo`, it is for a person who tries it: nothing is hurried, and simulator and
+        guard take a fraction of the processor's time, as with `cabinet run`.
+        """
+        mode = ["--demo"] if demo else []
+        self._commands = {**COMMANDS, "sim": [*COMMANDS["sim"], *mode], "guard": [*COMMANDS["guard"], *mode]}
         self.folder = folder
         self.state = folder / "state"
         self.run = folder / "run"
         self.config = folder / "cabinet.toml"
         text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
-        for old, new in {**QUICK, **(changes or {})}.items():
+        for old, new in {**({} if demo else QUICK), **(changes or {})}.items():
             assert old in text, f"demo.toml has no {old!r} to change"
             text = text.replace(old, new)
         text += f'\n[paths]\nstate = "{self.state}"\nrun = "{self.run}"\n'
@@ -141,7 +146,7 @@ class RealCabinet:
     def start(self, *names: str) -> None:
         """Start these, or all, each ready before the next."""
         for name in names or COMMANDS:
-            self.processes[name] = Process(name, COMMANDS[name], self.folder, self.config, prefix=self.prefix)
+            self.processes[name] = Process(name, self._commands[name], self.folder, self.config, prefix=self.prefix)
 
     def stop(self) -> None:
         """Stop the last started first; every one must end by itself."""

@@ -229,7 +229,7 @@ class Applier:
         if alarm.raised:
             await self._connection.execute(
                 "INSERT INTO alarm (cabinet, outlet, fault, raised_unix_ms) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT DO NOTHING",
+                " ON CONFLICT (cabinet, outlet, fault, raised_unix_ms) DO UPDATE SET cleared_unix_ms = NULL",
                 (cabinet, alarm.outlet, alarm.fault.value, alarm.at.unix_ms),
             )
         else:

@@ -12,11 +12,10 @@ import msgspec
 
 from cabinet.billing import ledger
 from cabinet.billing.ledger import Posting, Transaction
-from fleet.money import ledger as fleet_ledger
-from fleet.money.ledger import CompanyTransaction
 from fleet.order_table import OrderState, OrderStep, allowed, next_state
-from fleet.store import rows, wallets
+from fleet.store import ledger_books, rows, wallets
 from fleet.store.database import Connection
+from fleet.store.ledger_books import CompanyTransaction
 from fleet.store.orders import OrderRow
 
 _COLUMNS = {
@@ -124,7 +123,7 @@ class OrderBook:
             )
             self._steps.clear()
         if self._money:
-            await fleet_ledger.post_all(connection, self._money)
+            await ledger_books.post_all(connection, self._money)
             self._money.clear()
         for company_id, resident_id in self._in_debt:
             await wallets.collect_debts(connection, company_id, resident_id)

@@ -5,12 +5,11 @@ broker retire-key` deletes the first, and the worker hands the other one out alo
 the one that every cabinet trusts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nacl.signing import SigningKey
 
 from cabinet.uplink.messages import FleetKey, TrustKeys
-from fleet.store import rows
 from fleet.store.database import Connection
 from fleet.trust import public_key
 
@@ -60,8 +59,11 @@ async def that_do_not_trust(connection: Connection, key_id: str) -> list[str]:
     return [cabinet for (cabinet,) in await cursor.fetchall()]
 
 
-async def report(connection: Connection, cabinet: str, key_ids: Sequence[str]) -> None:
-    """Store the keys that the cabinet reported."""
-    await rows.changed(
-        connection, "UPDATE cabinet SET trusted_keys = %s::text[] WHERE id = %s", (list(key_ids), cabinet)
+async def report(connection: Connection, reported: Mapping[str, Sequence[str]]) -> None:
+    """Store the ids of the keys that cabinets report to trust."""
+    await connection.execute(
+        "UPDATE cabinet SET trusted_keys = string_to_array(new.keys, ' ')"
+        " FROM unnest(%s::text[], %s::text[]) AS new (id, keys)"
+        " WHERE cabinet.id = new.id AND trusted_keys <> string_to_array(new.keys, ' ')",
+        (list(reported), [" ".join(keys) for keys in reported.values()]),
     )

@@ -4,6 +4,7 @@ The web only writes rows: `place` holds the money and notifies the worker, which
 """
 
 import datetime
+import functools
 import zoneinfo
 
 import psycopg
@@ -120,8 +121,13 @@ async def tariffs_in_force(connection: Connection, company_id: int, cabinet: str
     row = await desired.get(connection, company_id, cabinet, "tariffs")
     if row is None or not row.applied_value:
         return []
-    files = enumerate(row.applied_value, 1)
-    return [tariff_files.load_text(str(each["file"]), f"tariff {number}") for number, each in files]
+    return [_loaded(str(each["file"])) for each in row.applied_value]
+
+
+@functools.lru_cache(maxsize=1000)
+def _loaded(text: str) -> PostedTariff:
+    """Return the tariff of a text; its check takes milliseconds, and a company has few."""
+    return tariff_files.load_text(text, "tariff of the fleet")
 
 
 async def tariff_for(

@@ -1,4 +1,4 @@
-"""What the worker has to send, from the rows alone, and what it does with the answers.
+"""Messages that the worker has to send, from the rows alone, and the effects of the answers.
 
 Everything is decided in the database, so a worker that was killed at any point is replaced by the next one's first
 sweep: SENT is committed before the order is published; an order without an answer is asked for and never sent again;

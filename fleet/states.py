@@ -15,7 +15,6 @@ from cabinet.uplink.messages import MessageError, Online, State
 from fleet import order_keys
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
-from fleet.store import rows
 from fleet.store.database import Connection
 
 log = logging.getLogger(__name__)
@@ -31,6 +30,14 @@ class CabinetState(msgspec.Struct, frozen=True):
 
     cabinet: str
     state: State
+    retained: bool = False
+
+
+class CabinetOnline(msgspec.Struct, frozen=True):
+    """The connection of one cabinet, as itself or its will says; `retained` as in `CabinetState`."""
+
+    cabinet: str
+    online: Online
     retained: bool = False
 
 
@@ -115,8 +122,10 @@ async def _write_versions(connection: Connection, states: Mapping[str, State]) -
     if not states:
         return
     await connection.execute(
-        "UPDATE desired SET applied_version = new.version, applied_at = now(),"
-        " applied_value = CASE WHEN new.version = desired.version THEN desired.value END,"
+        "UPDATE desired SET applied_version = new.version,"
+        " applied_at = CASE WHEN new.version = applied_version THEN applied_at ELSE now() END,"
+        " applied_value = CASE WHEN new.version = desired.version THEN desired.value"
+        " WHEN new.version = applied_version THEN applied_value END,"
         " rejected = CASE WHEN new.version >= desired.version THEN NULL ELSE new.rejected END"
         " FROM (SELECT desired.cabinet, kind, coalesce((versions ->> kind)::int, 0) AS version, reasons ->> kind AS"
         " rejected FROM unnest(%s::text[], %s::jsonb[], %s::jsonb[]) AS reported (cabinet, versions, reasons)"
@@ -166,62 +175,79 @@ async def _compare_orders(connection: Connection, states: Mapping[str, State]) -
     await book.write(connection)
 
 
-async def take_online(connection: Connection, cabinet: str, online: Online, *, retained: bool = False) -> None:
-    """Write that a cabinet connected or is gone; its outlets, and its key of closings if it is the first one."""
-    if not online.online:
-        await connection.execute(
-            "UPDATE cabinet SET online = FALSE, online_changed = CASE WHEN online THEN now() ELSE online_changed END"
-            " WHERE id = %s",
-            (cabinet,),
-        )
-        await notify(connection, [cabinet])
-        return
-    known = await rows.value(
-        connection,
+async def take_connections(connection: Connection, arrived: Sequence[CabinetOnline]) -> None:
+    """Write which cabinets connected or are gone; their outlets, and the key of closings if it is the first one."""
+    newest = sorted({each.cabinet: each for each in arrived}.values(), key=lambda each: each.cabinet)
+    gone = [each.cabinet for each in newest if not each.online.online]
+    here = {each.cabinet: each.online for each in newest if each.online.online}
+    await connection.execute(
+        "UPDATE cabinet SET online = FALSE, online_changed = now() WHERE id = ANY(%s) AND online", (gone,)
+    )
+    cursor = await connection.execute(
         "UPDATE cabinet SET online = TRUE, online_changed = CASE WHEN online THEN online_changed ELSE now() END,"
-        " heard = CASE WHEN %(retained)s THEN heard ELSE now() END, epoch = %(epoch)s, boot = %(boot)s,"
-        " software = %(software)s, usage_key = CASE WHEN usage_key = '' THEN %(key)s ELSE usage_key END"
-        " WHERE id = %(cabinet)s AND revoked IS NULL RETURNING usage_key",
-        {
-            "cabinet": cabinet, "retained": retained, "epoch": online.epoch, "boot": online.boot,
-            "software": online.software, "key": online.usage_key,
-        },
+        " heard = CASE WHEN new.retained THEN heard ELSE now() END, epoch = new.epoch, boot = new.boot,"
+        " software = new.software, usage_key = coalesce(nullif(cabinet.usage_key, ''), new.usage_key)"
+        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[]) AS"
+        " new (id, epoch, boot, software, usage_key, retained)"
+        " WHERE cabinet.id = new.id AND revoked IS NULL RETURNING cabinet.id, cabinet.usage_key",
+        _columns(
+            [
+                (each.cabinet, each.online.epoch, each.online.boot, each.online.software, each.online.usage_key,
+                 each.retained)
+                for each in newest
+                if each.cabinet in here
+            ],
+            6,
+        ),
     )  # fmt: skip
-    if known is None:
-        log.warning("%s: an unknown or revoked cabinet says that it is online", cabinet)
-        return
-    if online.usage_key and known != online.usage_key:
-        await _alarm(connection, cabinet, online.epoch, "other_key", 0, f"now {online.usage_key}")
-    await order_keys.report(connection, cabinet, online.keys)
-    await _write_outlets(connection, cabinet, online)
-    await notify(connection, [cabinet])
+    known: dict[str, str] = dict(await cursor.fetchall())
+    if missing := sorted(here.keys() - known.keys()):
+        log.warning("unknown or revoked cabinets say that they are online: %s", ", ".join(missing[:10]))
+    for cabinet, key in known.items():
+        if here[cabinet].usage_key and here[cabinet].usage_key != key:
+            await _alarm(connection, cabinet, here[cabinet].epoch, "other_key", 0, f"now {here[cabinet].usage_key}")
+    await order_keys.report(connection, {cabinet: here[cabinet].keys for cabinet in known})
+    await _write_outlets(connection, {cabinet: here[cabinet] for cabinet in known})
+    await notify(connection, gone + list(known))
 
 
-async def _write_outlets(connection: Connection, cabinet: str, online: Online) -> None:
-    """Write the printed codes; a code that another cabinet has is not taken from it, and raises an alarm."""
+async def _write_outlets(connection: Connection, here: Mapping[str, Online]) -> None:
+    """Write the printed codes of cabinets whose outlets are not those that are known; few are."""
+    cursor = await connection.execute(
+        "SELECT cabinet, number, code, max_power_w FROM outlet WHERE cabinet = ANY(%s)", (list(here),)
+    )
+    known: dict[str, set[tuple[int, str, int]]] = {}
+    for cabinet, number, code, max_power_w in await cursor.fetchall():
+        known.setdefault(cabinet, set()).add((number, code, max_power_w))
+    for cabinet, online in here.items():
+        stated = {(outlet.number, outlet.code, outlet.max_power_w) for outlet in online.outlets}
+        if stated and stated != known.get(cabinet):
+            await _replace_outlets(connection, cabinet, online)
+
+
+async def _replace_outlets(connection: Connection, cabinet: str, online: Online) -> None:
+    """Write all outlets of a cabinet; a code that another cabinet has is not taken from it, and raises an alarm."""
+    codes = [outlet.code for outlet in online.outlets]
+    cursor = await connection.execute(
+        "SELECT code, cabinet FROM outlet WHERE code = ANY(%s) AND cabinet <> %s", (codes, cabinet)
+    )
+    taken: dict[str, str] = dict(await cursor.fetchall())
+    own = {outlet.number: outlet for outlet in online.outlets if outlet.code not in taken}
     for outlet in online.outlets:
-        taken = await rows.value(
-            connection, "SELECT cabinet FROM outlet WHERE code = %s AND cabinet <> %s", (outlet.code, cabinet)
-        )
-        if taken is not None:
-            await _alarm(connection, cabinet, online.epoch, "code_taken", outlet.number, f"{outlet.code} is of {taken}")
-            continue
-        # An outlet of this cabinet that has the code now gives it up first: codes may change places.
-        await connection.execute(
-            "DELETE FROM outlet WHERE cabinet = %s AND code = %s AND number <> %s",
-            (cabinet, outlet.code, outlet.number),
-        )
-        await connection.execute(
-            "INSERT INTO outlet (cabinet, number, code, max_power_w) VALUES (%s, %s, %s, %s)"
-            " ON CONFLICT (cabinet, number) DO UPDATE SET code = excluded.code, max_power_w = excluded.max_power_w"
-            " WHERE (outlet.code, outlet.max_power_w) IS DISTINCT FROM (excluded.code, excluded.max_power_w)",
-            (cabinet, outlet.number, outlet.code, outlet.max_power_w),
-        )
-    if online.outlets:
-        await connection.execute(
-            "DELETE FROM outlet WHERE cabinet = %s AND NOT number = ANY(%s)",
-            (cabinet, [outlet.number for outlet in online.outlets]),
-        )
+        if outlet.code in taken:
+            detail = f"{outlet.code} is of {taken[outlet.code]}"
+            await _alarm(connection, cabinet, online.epoch, "code_taken", outlet.number, detail)
+    await connection.execute("DELETE FROM outlet WHERE cabinet = %s", (cabinet,))  # codes may have changed places
+    await connection.execute(
+        "INSERT INTO outlet (cabinet, number, code, max_power_w)"
+        " SELECT %s, * FROM unnest(%s::int[], %s::text[], %s::int[]) ON CONFLICT DO NOTHING",
+        (
+            cabinet,
+            list(own),
+            [outlet.code for outlet in own.values()],
+            [outlet.max_power_w for outlet in own.values()],
+        ),
+    )
 
 
 async def _alarm(connection: Connection, cabinet: str, epoch: str, kind: str, number: int, detail: str) -> None:

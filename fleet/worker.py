@@ -14,6 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+import msgspec
 import psycopg
 from psycopg_pool import PoolTimeout
 
@@ -25,7 +26,7 @@ from fleet.broker_connection import BrokerConnection, BrokerError, Message
 from fleet.config import FleetConfig
 from fleet.ingest import Acknowledgement, Incoming
 from fleet.order_keys import OrderKeys
-from fleet.states import CabinetState
+from fleet.states import CabinetOnline, CabinetState
 from fleet.store import database, rows
 from fleet.store.database import Connection, Pool
 
@@ -292,23 +293,25 @@ class Worker:
 
 
 async def _write(connection: Connection, batch: Sequence[Message]) -> None:
-    """Write states and connections; a state before an `offline` of the same cabinet must not undo it."""
-    pending: list[CabinetState] = []
+    """Write connections and states: the newest of each cabinet. A state before an `offline` does not undo it."""
+    arrived: dict[str, CabinetState] = {}
+    connections: dict[str, CabinetOnline] = {}
     for message in batch:
+        cabinet = message.cabinet
         try:
             if message.name == "state":
-                pending.append(CabinetState(message.cabinet, states.decode_state(message.payload), message.retained))
+                arrived[cabinet] = CabinetState(cabinet, states.decode_state(message.payload), message.retained)
                 continue
-            online = states.decode_online(message.payload)
+            connections[cabinet] = CabinetOnline(cabinet, states.decode_online(message.payload), message.retained)
         except MessageError as error:
-            log.warning("%s: its %s cannot be read: %s", message.cabinet, message.name, error)
+            log.warning("%s: its %s cannot be read: %s", cabinet, message.name, error)
             continue
-        if pending:
-            await states.take_states(connection, pending)
-            pending = []
-        await states.take_online(connection, message.cabinet, online, retained=message.retained)
-    if pending:
-        await states.take_states(connection, pending)
+        if cabinet in arrived and not connections[cabinet].online.online:
+            arrived[cabinet] = msgspec.structs.replace(arrived[cabinet], retained=True)
+    if connections:
+        await states.take_connections(connection, list(connections.values()))
+    if arrived:
+        await states.take_states(connection, list(arrived.values()))
 
 
 async def _committed(pool: Pool, batch: Sequence[tuple[str, Answer]]) -> None:

@@ -152,7 +152,7 @@ class Service:
             lambda c: (outbox.position(c), outbox.reported_alarms(c), fleet_orders.desired(c))
         )
         if position is not None:
-            context.fleet_facts.begin(position, alarms)
+            context.fleet_facts.begin(position.epoch, alarms)
             self.fleet_desired.load(desired)
             log.info("uplink: epoch %s, fact %d", position.epoch, position.facts)
 

@@ -9,13 +9,14 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from cabinet.billing import tariff_files
 from cabinet.billing.posted import PostedTariff
-from cabinet.errors import CabinetError, ConfigErrors
+from cabinet.errors import ConfigErrors, os_error_at
 from cabinet.records import FLEET
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
@@ -61,7 +62,7 @@ class FleetDesired:
             self._context.fleet_notes = _outlet_notes(row.value)
 
     async def apply(self, desired: Desired) -> None:
-        """Bring `desired` into force, or note why not. Raises StoreError."""
+        """Bring `desired` into force, or note why not. Raises CabinetError if the disk takes nothing."""
         async with self._turn:
             row = self.rows.get(desired.what)
             if row is not None and desired.version <= row.version:
@@ -105,7 +106,10 @@ class FleetDesired:
         return notes
 
     def _post(self, texts: list[str]) -> list[str]:
-        """Check all texts, then write those that are not there yet; return the new versions."""
+        """Check all texts, then write those that are not there yet; return the new versions.
+
+        Raises CabinetError if the disk takes nothing: that is no fault of the tariffs, and the fleet sends them again.
+        """
         config = self._context.config
         others, _ = tariff_files.load_all(config)
         new: list[tuple[PostedTariff, bytes]] = []
@@ -113,21 +117,15 @@ class FleetDesired:
             content = text.replace("\r\n", "\n").encode()
             try:
                 posted = tariff_files.load_text(content.decode(), SOURCE)
-                path = tariff_files.path_of(config, posted.tariff.version)
-                if path.exists() and path.read_bytes() == content:
+                if _is_posted(tariff_files.path_of(config, posted.tariff.version), content):
                     continue
                 tariff_files.check_beside(config, posted, others)
             except ConfigErrors as errors:
                 raise _Rejected(str(errors.errors[0])) from errors
-            except OSError as error:
-                raise _Rejected(str(error.strerror)) from error
             others.append(posted)
             new.append((posted, content))
         for posted, content in new:
-            try:
-                tariff_files.put(config, posted.tariff.version, content)
-            except CabinetError as error:
-                raise _Rejected(str(error)) from error
+            tariff_files.put(config, posted.tariff.version, content)
         return [posted.tariff.version for posted, _ in new]
 
     async def _take(
@@ -163,6 +161,11 @@ class FleetDesired:
 
         self.rows = await self._context.storage.write(write)
         log.warning("fleet: %s, version %d, is rejected: %s", desired.what, desired.version, reason)
+
+
+def _is_posted(path: Path, content: bytes) -> bool:
+    with os_error_at(path):
+        return path.exists() and path.read_bytes() == content
 
 
 def _block(connection: sqlite3.Connection, wanted: Iterable[str], before: _BlockedCards) -> str:

@@ -74,7 +74,7 @@ class UplinkServer:
         self._desired = desired
         self._key = key
         self._uids = uids_of(uplink_protocol.USER)
-        self._open = 0
+        self._clients: set[asyncio.Task[None]] = set()
         self._state_changes = 0
         self._reports = RateLimiter(context.clock, 1, REPORT_EVERY_S)
 
@@ -90,23 +90,27 @@ class UplinkServer:
             log.error("%s: %s: the fleet will not see this cabinet", path, error.strerror or error)
             return
         try:
-            await server.serve_forever()
+            await asyncio.Event().wait()  # not `serve_forever`: its end would wait for the connections that watch
         finally:
             server.close()
+            for client in self._clients:
+                client.cancel()
             path.unlink(missing_ok=True)
 
     async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         known = peer_uid(writer.get_extra_info("socket")) in self._uids
+        client = asyncio.current_task()
+        assert client is not None  # each connection is a task
+        self._clients.add(client)
         try:
-            self._open += 1
             with contextlib.suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
-                if not known or self._open > uplink_protocol.MAX_CONNECTIONS:
+                if not known or len(self._clients) > uplink_protocol.MAX_CONNECTIONS:
                     writer.write(uplink_protocol.encode(UplinkRefusal("not_allowed")))
                     await writer.drain()
                     return
                 await self._serve(reader, writer)
         finally:
-            self._open -= 1
+            self._clients.discard(client)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -223,7 +227,12 @@ class UplinkServer:
         if message.v != messages.SCHEMA:
             return HandedOver(refusal=uplink_protocol.UNKNOWN_MESSAGE)
         if isinstance(message, StartOrder):
-            return _published(await self._orders.start(message, payload_hash))
+            answer = await self._orders.start(message, payload_hash)
+            if answer is not None and answer.code == "too_many_requests":
+                await self._report(
+                    answer.code, f"more starts than people make, the last one at outlet {message.outlet}"
+                )
+            return _published(answer)
         if isinstance(message, StopOrder):
             return _published(await self._orders.stop(message))
         if isinstance(message, AskOrder):
@@ -241,7 +250,12 @@ class UplinkServer:
         wall = self._context.clock.wall()
         if ack.epoch != (await self._position()).epoch:
             return HandedOver(refusal="wrong_epoch")
-        if not await self._context.storage.write(lambda c: outbox.acknowledge(c, ack.number, wall)):
+        if ack.again:
+            log.warning("uplink: the fleet lacks the facts after %d: they are sent again", ack.number)
+            taken = await self._context.storage.write(lambda c: outbox.rewind(c, ack.number))
+        else:
+            taken = await self._context.storage.write(lambda c: outbox.acknowledge(c, ack.number, wall))
+        if not taken:
             return HandedOver(refusal="bad_request")
         self._context.changes.touch(CABINET)
         return HandedOver()

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import msgspec
 
 from cabinet.clock import WallTime
-from cabinet.records import UsageFilter
 from cabinet.store import residents, usage
 from cabinet.uplink import messages
 from cabinet.uplink.messages import Fact, FactBody, SessionSettled
@@ -92,7 +91,7 @@ def _add(connection: sqlite3.Connection, kind: str, body: str | None, usage_numb
 
 
 def after(connection: sqlite3.Connection, number: int, most: int) -> list[Fact]:
-    """Return at most `most` facts after `number`, in order, within `MAX_ANSWER`."""
+    """Return at most `most` facts after `number`, in order, within `MAX_ANSWER`; the same bytes each time."""
     facts: list[Fact] = []
     size = 0
     for fact in _facts(connection, number, most):
@@ -116,8 +115,7 @@ def _facts(connection: sqlite3.Connection, number: int, most: int) -> Iterator[F
         if row["usage_number"] is None:
             yield Fact(row["number"], msgspec.Raw(row["body"].encode()))
         else:
-            wanted = UsageFilter(after=row["usage_number"] - 1)
-            record = next(usage.found(connection, wanted, 1))
+            record = usage.as_written(connection, row["usage_number"])
             yield Fact(row["number"], msgspec.Raw(messages.encode_fact(SessionSettled(record, row["fleet_order"]))))
 
 
@@ -131,6 +129,16 @@ def acknowledge(connection: sqlite3.Connection, number: int, wall: WallTime) -> 
             "UPDATE outbox SET acked_unix_ms = ? WHERE number > ? AND number <= ?", (wall.unix_ms, found.acked, number)
         )
         connection.execute("UPDATE uplink SET acked = ?", (number,))
+    return True
+
+
+def rewind(connection: sqlite3.Connection, number: int) -> bool:
+    """Have the facts after `number` sent again, as far as they are kept. Return False if none has such a number."""
+    found = position(connection)
+    if found is None or number > found.facts:
+        return False
+    kept = connection.execute("SELECT coalesce(min(number), 0) AS first FROM outbox").fetchone()["first"]
+    connection.execute("UPDATE uplink SET acked = ? WHERE acked > ?", (max(number, kept - 1),) * 2)
     return True
 
 

@@ -118,6 +118,12 @@ def hash_of_session(connection: sqlite3.Connection, session_id: str) -> str | No
     return None if row is None else str(row["record_hash"])
 
 
+def as_written(connection: sqlite3.Connection, number: int) -> UsageRecord:
+    """Return record `number` as it was written: nothing that can change, such as its resident's card, is in it."""
+    row = connection.execute("SELECT body, record_hash FROM usage_record WHERE number = ?", (number,)).fetchone()
+    return msgspec.structs.replace(_decoder.decode(row["body"]), record_hash=row["record_hash"])
+
+
 def last_number(connection: sqlite3.Connection) -> int:
     return rows.number(connection, "SELECT coalesce(max(number), 0) FROM usage_record")
 

@@ -121,6 +121,9 @@ class FactSender:
         if changed.epoch != self._epoch:
             self._epoch, self._sent, self._acked = changed.epoch, changed.acked, changed.acked
             self._expect_all_acked()
+        elif changed.acked < self._acked:  # the fleet was restored from a backup
+            self._acked, self._sent = changed.acked, changed.acked
+            self._expect_all_acked()
         elif changed.acked > self._acked:
             self._acked = changed.acked
             self._sent = max(self._sent, self._acked)

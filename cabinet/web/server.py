@@ -70,7 +70,8 @@ def make_server(
 ) -> uvicorn.Server:
     """Return the web server over `app`; run it with `serve(sockets=[…])`."""
     limits = limits or ConnectionLimits(max_of_source=section.connections_per_address)
-    gated = Gate(app, GateLimits(max_of_source=limits.max_of_source))
+    requests = limits.max_connections * 4 // 5
+    gated = Gate(app, GateLimits(max_requests=requests, max_of_source=limits.max_of_source))
     seats = Seats(limits, Networks(section.trusted_proxies))
     return DoorServer(server_config(gated, section), seats, SourceLog(SystemClock()), serving)
 

@@ -45,9 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _action(actions, "new-key", "make one more key for orders; two at most")
     retire = _action(actions, "retire-key", "delete a key for orders: what it signed is refused from then on")
     retire.add_argument("key", metavar="KEY", help="its id, from `fleet broker keys`")
-    retire.add_argument(
-        "--force", action="store_true", help="also if a cabinet has no other key"
-    )
+    retire.add_argument("--force", action="store_true", help="also if a cabinet has no other key")
 
 
 def _action(

@@ -2,12 +2,14 @@
 
 import argparse
 import asyncio
+import datetime
 import getpass
 import zoneinfo
 from collections.abc import Awaitable, Callable
 
 from psycopg import IsolationLevel
 
+from cabinet import normal_form
 from cabinet.errors import CabinetError, Refused
 from cabinet.texts import LANGUAGES, table
 from fleet import config as configuration
@@ -37,6 +39,19 @@ def add_resident(action: argparse.ArgumentParser) -> None:
     named.add_argument("--phone", metavar="NUMBER")
     named.add_argument("--card", metavar="CARD")
     named.add_argument("--resident", type=int, metavar="ID")
+
+
+def add_days(action: argparse.ArgumentParser) -> None:
+    """Add `--from DAY` and `--to DAY`, by the end of a charge."""
+    action.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day, by the end of a charge")
+    action.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
+
+
+def _day(text: str) -> datetime.date:
+    found = normal_form.day(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04")
+    return found
 
 
 def in_transaction(args: argparse.Namespace, work: Work, *, snapshot: bool = False) -> None:

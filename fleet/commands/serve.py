@@ -15,6 +15,7 @@ from cabinet import plain_text
 from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 from cabinet.system.secret_files import check_private
 from cabinet.web import server
+from cabinet.web.connections import ConnectionLimits
 from fleet import config as configuration
 from fleet.config import FleetConfig
 from fleet.store import database
@@ -25,6 +26,7 @@ from fleet.web.site import create_app
 from fleet.web.sms import provider_of
 
 LOOPBACK = "127.0.0.1"
+MAX_CONNECTIONS = 4000  # of one process, below LimitNOFILE of its unit; a live page holds one
 MAX_METRICS_REQUEST = 8192  # bytes
 METRICS_TIMEOUT_S = 10.0
 
@@ -62,7 +64,8 @@ async def serve(config: FleetConfig) -> None:
                 notifier.ready(f"serving {address}")
                 print(f"serving {address}", flush=True)
 
-            doors = server.make_server(create_app(pool, config, notices, sms), web, serving)
+            limits = ConnectionLimits(MAX_CONNECTIONS, web.connections_per_address)
+            doors = server.make_server(create_app(pool, config, notices, sms), web, serving, limits)
 
             def stop() -> None:
                 doors.should_exit = True

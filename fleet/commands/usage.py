@@ -13,7 +13,6 @@ import msgspec
 
 from cabinet import plain_text
 from cabinet.clock import days_ms
-from cabinet.commands.options import add_days
 from cabinet.errors import CabinetError
 from cabinet.records import UsageRecord
 from cabinet.reports import usage_csv, usage_xlsx
@@ -44,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     export = options.add_action(actions, "export", "one row a charge, by cabinet and number")
     export.add_argument("--format", choices=("csv", "xlsx", "jsonl"), default="csv", help="(default: csv)")
-    add_days(export, "first day by end of charge")
+    options.add_days(export)
     export.add_argument("--cabinet", metavar="ID", help="of this cabinet only")
     export.add_argument("--site", metavar="NAME", help="of this site only")
     export.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0], help="language of the CSV's words")

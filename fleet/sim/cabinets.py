@@ -10,13 +10,11 @@ import contextlib
 import itertools
 import logging
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-import aiomqtt
 import msgspec
 from nacl.signing import VerifyKey
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from cabinet import usage_chain
 from cabinet.clock import SystemClock, WallTime
@@ -31,6 +29,7 @@ from cabinet.uplink.messages import (
     Fact,
     FactBody,
     Facts,
+    Look,
     Online,
     OutletPlace,
     OutletState,
@@ -40,6 +39,7 @@ from cabinet.uplink.messages import (
     State,
     StopOrder,
 )
+from fleet.sim.mqtt import MqttClosed, MqttConnection
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,10 @@ class SimulatedCabinet:
         self.answers: dict[str, Answer] = {}
         self.refuse_with: str | None = None
         self.silent = False  # takes orders and does not answer
+        self.deaf = False  # takes no orders: as if they were lost on their way
+        self.cut = False  # nothing that it sends arrives
+        self.looks = 0
+        self.orders_received = 0
         self.versions: dict[str, int] = {}
         self._keys = keys
         self._send = send
@@ -200,6 +204,9 @@ class SimulatedCabinet:
                 self.acked = max(self.acked, min(number, self._number))
                 self.send_facts()
             case StartOrder() as order:
+                self.orders_received += 1
+                if self.deaf:
+                    return
                 self._answer(self.answers.get(order.order) or self._take(order))
                 self.send_facts()
             case StopOrder(order=number) | AskOrder(order=number) as wanted:
@@ -212,6 +219,9 @@ class SimulatedCabinet:
                 self.send_facts()
             case Desired(what=what, version=version):
                 self.versions = self.versions | {what: max(version, self.versions.get(what, 0))}
+                self.state()
+            case Look():
+                self.looks += 1
                 self.state()
             case _:
                 pass
@@ -253,18 +263,20 @@ class ConnectedCabinet:
         host: str,
         port: int,
         *,
-        outlets: int = 10,
         epoch: str = "epoch-1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.sim = SimulatedCabinet(cabinet, keys, self._publish, outlets=outlets, epoch=epoch)
+        self._tls = tls
+        self.sim = SimulatedCabinet(cabinet, keys, self._publish, epoch=epoch)
         self.connected = asyncio.Event()
+        self.max_backoff_s = 30.0
         self._host, self._port = host, port
-        self._client: aiomqtt.Client | None = None
+        self._connection: MqttConnection | None = None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[SimulatedCabinet]:
         """Keep the cabinet connected during the block."""
-        tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._repeat())]
+        tasks = [asyncio.create_task(self.keep()), asyncio.create_task(self._repeat())]
         try:
             yield self.sim
         finally:
@@ -272,41 +284,48 @@ class ConnectedCabinet:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _keep(self) -> None:
-        attempts = 0
+    async def keep(self) -> None:
+        """Connect, and again after each loss, with full jitter."""
+        failures = 0
         while True:
             try:
-                await self._connection()
-                attempts = 0
-            except (aiomqtt.MqttError, OSError):
-                attempts += 1
-            await asyncio.sleep(random.uniform(0, min(30.0, 0.2 * 2 ** min(attempts, 8))))
-
-    async def _connection(self) -> None:
-        cabinet = self.sim.cabinet
-        will = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
-        will.WillDelayInterval = WILL_DELAY_S
-        connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        connect.SessionExpiryInterval = WILL_DELAY_S + 15
-        client = aiomqtt.Client(
-            self._host, self._port, identifier=cabinet, protocol=aiomqtt.ProtocolVersion.V5, clean_start=False,
-            properties=connect, keepalive=60, timeout=20.0,
-            will=aiomqtt.Will(messages.up(cabinet, "online"), messages.encode(Online(False)), 1, True, will),
-        )  # fmt: skip
-        async with client:
-            await client.subscribe(f"cab/{cabinet}/down/#", qos=1)
-            self._client = client
-            self.connected.set()
-            try:
-                self.sim.online()
-                async for message in client.messages:
-                    try:
-                        self.sim.receive(bytes(message.payload))
-                    except messages.MessageError as error:
-                        log.warning("%s: %s", cabinet, error)
+                await self._connect()
+                failures = 0
+            except (MqttClosed, OSError, TimeoutError):
+                failures += 1
             finally:
-                self._client = None
-                self.connected.clear()
+                self._drop()
+            await asyncio.sleep(random.uniform(0, min(self.max_backoff_s, 2.0**failures)))
+
+    async def _connect(self) -> None:
+        cabinet = self.sim.cabinet
+        connection = MqttConnection(cabinet, self._receive)
+        will = (messages.up(cabinet, "online"), messages.encode(Online(False)))
+        try:
+            await connection.connect(
+                self._host, self._port, f"cab/{cabinet}/down/#", will, WILL_DELAY_S, WILL_DELAY_S + 15, self._tls
+            )
+            self._connection = connection
+            self.connected.set()
+            self.sim.online()
+            await connection.closed
+        finally:
+            connection.abort()
+
+    def lose(self) -> None:
+        """Cut the connection, without a goodbye."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    def _drop(self) -> None:
+        self._connection = None
+        self.connected.clear()
+
+    def _receive(self, payload: bytes) -> None:
+        try:
+            self.sim.receive(payload)
+        except messages.MessageError as error:
+            log.warning("%s: %s", self.sim.cabinet, error)
 
     async def _repeat(self) -> None:
         while True:
@@ -315,8 +334,9 @@ class ConnectedCabinet:
                 self.sim.send_facts(again=True)
 
     def _publish(self, name: str, payload: bytes, retained: bool) -> None:
-        if self._client is not None:  # without a connection it is lost: facts are sent again, a state is replaced
-            self._client._client.publish(messages.up(self.sim.cabinet, name), payload, 1, retained)
+        # Without a connection it is lost: facts are sent again, a state is replaced.
+        if self._connection is not None and not self.sim.cut:
+            self._connection.publish(messages.up(self.sim.cabinet, name), payload, retained)
 
 
 @contextlib.asynccontextmanager

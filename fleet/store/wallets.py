@@ -9,8 +9,7 @@ import msgspec
 
 from cabinet.billing import ledger
 from cabinet.errors import Refused
-from fleet.money import ledger as fleet_ledger
-from fleet.store import rows
+from fleet.store import ledger_books, rows
 from fleet.store.database import Connection
 
 MAX_TOP_UP_FEN = 100_000
@@ -79,7 +78,7 @@ async def top_up(
     await _check_resident(connection, company_id, resident_id)
     wanted = ledger.top_up(f"top_up:{request_key}", resident_id, amount_fen, note)
     try:
-        posted = await fleet_ledger.post(connection, company_id, wanted)
+        posted = await ledger_books.post(connection, company_id, wanted)
     except ledger.LedgerError:
         raise Refused("bad_request") from None
     if posted:
@@ -101,7 +100,7 @@ async def undo_top_up(connection: Connection, company_id: int, resident_id: int,
         raise Refused("cannot_undo")
     try:
         undone = ledger.undo_top_up(f"undo:{found.key}", resident_id, found.amount_fen)
-        if not await fleet_ledger.post(connection, company_id, undone):
+        if not await ledger_books.post(connection, company_id, undone):
             raise Refused("cannot_undo")
     except ledger.Overdrawn:
         raise Refused("cannot_undo") from None
@@ -116,7 +115,7 @@ async def pay_out(
     await _check_resident(connection, company_id, resident_id)
     wanted = ledger.pay_out(f"pay_out:{request_key}", resident_id, amount_fen, note)
     try:
-        return await fleet_ledger.post(connection, company_id, wanted)
+        return await ledger_books.post(connection, company_id, wanted)
     except ledger.Overdrawn as error:
         raise Refused("no_money", balance_fen=error.balance_fen, needed_fen=error.wanted_fen) from None
 
@@ -133,7 +132,7 @@ async def collect_debts(connection: Connection, company_id: int, resident_id: in
         return 0
     own = ledger.wallet(resident_id)
     accounts = [(company_id, ledger.debt(number)) for number in numbers]
-    books = (await fleet_ledger.lock(connection, [], [(company_id, own), *accounts]))[company_id]
+    books = (await ledger_books.lock(connection, [], [(company_id, own), *accounts]))[company_id]
     paid_fen = 0
     for number in numbers:
         owed_fen = -books.balance_fen(ledger.debt(number))
@@ -144,7 +143,7 @@ async def collect_debts(connection: Connection, company_id: int, resident_id: in
         # The amount still owed makes the key: each partial payment has one of its own, and cannot happen twice.
         books.enter(ledger.Transaction(f"debt_paid:{number}:{owed_fen}", "debt_paid", postings))
         paid_fen += amount_fen
-    await fleet_ledger.write(connection, {company_id: books})
+    await ledger_books.write(connection, {company_id: books})
     return paid_fen
 
 

@@ -4,11 +4,12 @@ import secrets
 
 from cabinet.clock import NS, Clock
 
-EVERY_NS = (
-    20 * NS
-)  # between two challenges; states come every 2 s while a person looks, over a link with seconds of delay
+# Between two challenges. States come every 2 s while a person looks, over a link with seconds of delay.
+EVERY_NS = 20 * NS
 ACCEPTED = 2  # the last ones given
-MAX_AGE_NS = 120 * NS
+# States come every 300 s at least, so a fleet always has one to quote. The order's own life (`not_after`) is much
+# shorter and bounds its age if the clock is synchronised; if it is not, `fleet_orders` has a shorter bound.
+MAX_AGE_NS = 360 * NS
 
 
 class Challenges:

@@ -11,26 +11,25 @@ from cabinet.model import CABINET, Event, EventKind, Fault, Snapshot
 from cabinet.service.charges.session import Session
 from cabinet.store import fleet_orders, outbox, residents
 from cabinet.store.moment import Moment, at_monotonic
-from cabinet.store.outbox import OutboxPosition
 from cabinet.store.sessions import Transition
 from cabinet.uplink.messages import AlarmChanged, FactBody, OrderRefused, SessionStarted, Trip
 
 
 class FleetFacts:
-    """Facts of one service. `position` is None without an uplink; else as of the last commit seen."""
+    """Facts of one service. `epoch` is empty without an uplink."""
 
     def __init__(self) -> None:
-        self.position: OutboxPosition | None = None
+        self.epoch = ""
         self._unsaved: list[FactBody] = []
         self._alarms: dict[int, str] = {}
 
     @property
     def enabled(self) -> bool:
-        return self.position is not None
+        return bool(self.epoch)
 
-    def begin(self, position: OutboxPosition, alarms: dict[int, str]) -> None:
-        """Begin, with the alarms that the fleet knows of."""
-        self.position, self._alarms = position, alarms
+    def begin(self, epoch: str, alarms: dict[int, str]) -> None:
+        """Begin, with the alarms that were written last."""
+        self.epoch, self._alarms = epoch, alarms
 
     # --- in memory, as events and snapshots arrive -------------------------------------------------------------------
 

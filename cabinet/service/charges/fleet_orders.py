@@ -85,9 +85,7 @@ class FleetOrders:
         return await asyncio.shield(task)
 
     async def stop(self, order: StopOrder) -> Answer | None:
-        """End the order's charge, however often it is asked; return its state then."""
-        if not self._of_this_store(order.epoch):
-            return self._refusal(order.order, "wrong_epoch")
+        """End the order's charge, however often it is asked, of another epoch too; return its state then."""
         if (starting := self._under_way.get(order.order)) is not None:
             await asyncio.wait([starting])  # a stop must not be lost in the middle of its start
         row = await self._context.storage.read(lambda c: store.by_number(c, order.order))
@@ -99,9 +97,7 @@ class FleetOrders:
         return await self._state(order.order)
 
     async def ask(self, order: AskOrder) -> Answer | None:
-        """Return the state of an order; None if the guard's answer to it is not known yet."""
-        if not self._of_this_store(order.epoch):
-            return self._refusal(order.order, "wrong_epoch")
+        """Return the state of an order, of another epoch too; None if the guard's answer to it is not known yet."""
         return await self._state(order.order)
 
     # --- starting ----------------------------------------------------------------------------------------------------
@@ -241,7 +237,7 @@ class FleetOrders:
             if began or number in self._under_way:
                 return None
             self._remember(number, _Seen("", "order_expired"))
-            return Answer(number, "unknown", epoch=self._epoch)
+            return Answer(number, "unknown", epoch=self._context.fleet_facts.epoch)
         return self._answer(number, row)
 
     def _answer(self, number: str, row: OrderRow | None) -> Answer | None:
@@ -255,7 +251,13 @@ class FleetOrders:
             return None  # its session is settled or was never written: the next question finds which
         if row.state == "refused":
             return self._refusal(number, row.code or "bad_request")
-        return Answer(number, row.state, session_id=row.session_id, epoch=self._epoch, end_reason=row.end_reason)
+        return Answer(
+            number,
+            row.state,
+            session_id=row.session_id,
+            epoch=self._context.fleet_facts.epoch,
+            end_reason=row.end_reason,
+        )
 
     def _state_of(self, session: Session, number: str) -> Answer | None:
         """Return the state of an order by its session in memory, which is newer than the disk."""
@@ -268,20 +270,15 @@ class FleetOrders:
             number,
             "ended" if over else "accepted",
             session_id=session.session_id,
-            epoch=self._epoch,
+            epoch=self._context.fleet_facts.epoch,
             end_reason=session.end_reason,
         )
 
     def _refusal(self, number: str, code: str) -> Answer:
-        return Answer(number, "refused", code=code, epoch=self._epoch)
+        return Answer(number, "refused", code=code, epoch=self._context.fleet_facts.epoch)
 
     def _of_this_store(self, epoch: str) -> bool:
-        return bool(self._epoch) and epoch == self._epoch
-
-    @property
-    def _epoch(self) -> str:
-        position = self._context.fleet_facts.position
-        return "" if position is None else position.epoch
+        return self._context.fleet_facts.enabled and epoch == self._context.fleet_facts.epoch
 
 
 def _choice(order: StartOrder) -> StartChoice:

@@ -25,7 +25,8 @@ async def cabinets_page(request: PageRequest) -> Response[Any]:
     """Show the cabinets that match the form, and the counts of all."""
     who, asked = await fleet_actor(request, "look"), request.query_params
     words = field(asked, "find", 64)
-    site_id, page = number(field(asked, "site", 16)), number(field(asked, "page", 4)) or 1
+    site_id, wanted_page = number(field(asked, "site", 16)), number(field(asked, "page", 4))
+    page = 1 if wanted_page is None else wanted_page
     condition, sort = field(asked, "condition", 16) or "all", field(asked, "sort", 16) or "site"
     if condition not in get_args(Condition) or sort not in get_args(Sort) or not 1 <= page <= MAX_PAGE:
         raise Refused("bad_request")

@@ -86,12 +86,34 @@ def test_a_charge_without_cost_gives_everything_back() -> None:
     assert ledger.settle("s1", 7, 500, 0, 0).postings == (Posting("hold:s1", -500), Posting("wallet:7", 500))
 
 
+def test_an_order_of_the_fleet_pays_like_a_resident_and_ends_at_nothing() -> None:
+    books = MemoryBooks()
+    steps = (
+        ledger.order_in("F1", 500), ledger.hold("s1", "F1", 500), ledger.settle("s1", "F1", 500, 8, 24),
+        ledger.order_out("F1", 468),
+    )  # fmt: skip
+    for step in steps:
+        assert post(books, step)
+        assert not post(books, step)
+    assert books.balances() == {CASH: -32, ledger.ELECTRICITY: 8, ledger.SERVICE: 24}
+    with pytest.raises(Overdrawn):
+        post(books, ledger.hold("s2", "F1", 1))
+
+
+orders = st.sampled_from(["F1", "F2"])
 residents, sessions, amounts = st.integers(1, 3), st.sampled_from(["a", "b", "c"]), st.integers(1, 900)
 makers: list[st.SearchStrategy[Callable[[], Transaction]]] = [
     st.builds(lambda k, r, f: lambda: ledger.top_up(f"t{k}", r, f), st.integers(1, 4), residents, amounts),
-    st.builds(lambda s, r, f: lambda: ledger.hold(s, r, f), sessions, residents, amounts),
+    st.builds(lambda o, f: lambda: ledger.order_in(o, f), orders, amounts),
+    st.builds(lambda o, f: lambda: ledger.order_out(o, f), orders, amounts),
+    st.builds(lambda s, r, f: lambda: ledger.hold(s, r, f), sessions, residents | orders, amounts),
     st.builds(
-        lambda s, r, h, e, f: lambda: ledger.settle(s, r, h, e, f), sessions, residents, amounts, amounts, amounts
+        lambda s, r, h, e, f: lambda: ledger.settle(s, r, h, e, f),
+        sessions,
+        residents | orders,
+        amounts,
+        amounts,
+        amounts,
     ),
 ]
 

@@ -14,9 +14,9 @@ from cabinet.records import UsageRecord
 from cabinet.uplink.messages import Answer, OrderNumber, OrderRefused, SessionSettled, SessionStarted
 from fleet import sending
 from fleet.applying import apply_to_order
-from fleet.money.ledger import LoadedBooks
 from fleet.order_book import OrderBook, settlement
 from fleet.order_table import ENDS, TABLE, IllegalOrderStep, OrderState, OrderStep, new_number, next_state
+from fleet.store.ledger_books import LoadedBooks
 from fleet.store.orders import OrderRow
 
 NOW = datetime.datetime(2026, 11, 30, 20, tzinfo=datetime.UTC)

@@ -6,9 +6,9 @@ import pytest
 
 from cabinet import secret_hash
 from cabinet_testing import fleet_postgres
+from cabinet_testing.coroutine_tests import pytest_pyfunc_call
 from cabinet_testing.fleet_postgres import FleetPostgres
 from cabinet_testing.service_harness import QUICK
-from tests.unit.service.conftest import pytest_pyfunc_call
 
 __all__ = ["pytest_pyfunc_call"]
 

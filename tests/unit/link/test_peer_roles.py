@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import pwd
 import socket
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cabinet.link.guard_link import GuardLink
 from cabinet.link.guard_protocol import (
     Role,
 )
-from cabinet.link.peer_roles import USERS, PeerRoles
+from cabinet.link.peer_roles import USERS, PeerRoles, uids_of
 from cabinet.link.server import MAX_OF_ROLE, MAX_SILENT
 from cabinet.model import (
     Event,
@@ -145,3 +146,8 @@ def test_client_that_is_dropped_again_and_again_is_a_line_in_the_log_a_second(as
             with pytest.raises(LinkError):
                 BlockingGuard(guard.path, Role.CONSOLE)
     assert caplog.text.count("dropped a client") == 1
+
+
+def test_a_user_that_this_machine_does_not_have_gets_nothing() -> None:
+    assert uids_of("no-such-user") == {0, os.geteuid()}
+    assert uids_of("daemon") == {0, os.geteuid(), pwd.getpwnam("daemon").pw_uid}

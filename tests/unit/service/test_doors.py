@@ -7,11 +7,12 @@ import openpyxl
 import pytest
 
 from cabinet import config as configuration
+from cabinet import secret_hash
 from cabinet.clock import SystemClock
 from cabinet.config.check import parse
 from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.main import main
-from cabinet.service.accounts import admin, sign_in, wallets
+from cabinet.service.accounts import admin, wallets
 from cabinet.store import residents, staff
 from cabinet.store.database import Database
 from cabinet.store.ledger_books import balance_fen
@@ -26,7 +27,7 @@ SPELLINGS = ["ab-12", "AB-12", "Ab-12", "ａｂ－１２", " ab‑12 ", "AB–12
 
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sign_in, "_dummy_hash", lambda: QUICK.hash("nobody's"))
+    monkeypatch.setattr(secret_hash, "_dummy_hash", lambda: QUICK.hash("nobody's"))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from cabinet.model import EndReason, Fault
 from cabinet.reports import ledger_csv
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.app import Service
-from cabinet.store import backup, ledger_books, sessions
+from cabinet.store import backup, ledger_books, outbox, sessions
 from cabinet.uplink import orders
 from cabinet.uplink.messages import Answer, OrderRefused, SessionSettled, SessionStarted
 from cabinet_testing.fleet_harness import FleetHarness
@@ -178,8 +178,7 @@ async def test_a_refused_order_does_nothing_and_is_refused_again(
         prepare(harness, service)
         answers = [await fleet.send(service, order) for _ in range(2)]
         service.context.storage.full = False
-        epoch = (await fleet.state(service)).epoch
-        asked = await fleet.send(service, fleet.ask(msgspec.structs.replace(order, epoch=epoch)))
+        asked = await fleet.send(service, fleet.ask(order))
     assert [(answer.outcome, answer.code) for answer in [*answers, asked] if answer] == [("refused", code)] * 3
     assert closings(harness) == 0
     assert harness.balance_fen("cash") == -3 * 2000
@@ -386,7 +385,32 @@ async def test_an_order_that_waited_too_long_for_the_disk_is_not_started(
         assert harness.balance_fen("cash") == -3 * 2000
 
 
-async def test_the_last_two_challenges_are_good_for_two_minutes(harness: ServiceHarness, fleet: FleetHarness) -> None:
+async def test_an_order_of_an_earlier_epoch_is_known_and_can_be_stopped(
+    harness: ServiceHarness, fleet: FleetHarness
+) -> None:
+    async with harness.running() as service:
+        order, answer = await accepted(fleet, service)
+        await service.context.storage.write(outbox.forget)
+    async with harness.running() as service:
+        await harness.settle(service)
+        asked = await fleet.send(service, fleet.ask(order))
+        assert asked is not None
+        assert (asked.outcome, asked.session_id) == ("accepted", answer.session_id)
+        assert asked.epoch != order.epoch
+        unknown = await fleet.send(service, fleet.ask(msgspec.structs.replace(order, order="F7777777")))
+        assert unknown is not None
+        assert (unknown.outcome, unknown.epoch) == ("unknown", asked.epoch)
+        stopping = asyncio.create_task(fleet.send(service, fleet.stop(order)))
+        while not stopping.done():
+            await harness.guard.tell()
+            await asyncio.sleep(0)
+        stopped = await stopping
+        assert stopped is not None
+        assert stopped.outcome == "ended"
+        assert [fact.order for fact in await fleet.facts(service) if isinstance(fact, SessionSettled)] == [order.order]
+
+
+async def test_the_last_two_challenges_are_good_for_six_minutes(harness: ServiceHarness, fleet: FleetHarness) -> None:
     harness.clock.trusted = True
     async with harness.running() as service:
         first = await fleet.state(service)
@@ -395,7 +419,7 @@ async def test_the_last_two_challenges_are_good_for_two_minutes(harness: Service
         harness.clock.advance_ns(NS)
         second = await fleet.state(service)
         assert second.challenge != first.challenge
-        harness.clock.advance_ns(99 * NS)
+        harness.clock.advance_ns(339 * NS)
         harness.guard.show()
         tariff = (await service.charges.price("C5T4", "")).version
         old = fleet.order_from(first, outlet=3, tariff_version=tariff)

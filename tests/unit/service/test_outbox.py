@@ -1,18 +1,22 @@
 """Facts for a fleet: each once, in order, without gaps; without a fleet, none at all."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from cabinet.clock import WallTime
+from cabinet.errors import LinkError
 from cabinet.link import uplink_protocol
 from cabinet.link.uplink_protocol import (
     AskFacts,
     AskOnline,
     AskState,
     Changed,
+    FactRows,
+    HandedOver,
     OnlineBody,
     StateBody,
     TakeEnrolment,
@@ -20,13 +24,14 @@ from cabinet.link.uplink_protocol import (
     WatchChanges,
 )
 from cabinet.model import EndReason, Fault
-from cabinet.records import SignedClosing
+from cabinet.records import SignedClosing, UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.charges.live import CABINET
 from cabinet.store import backup, month_closing, outbox, residents
-from cabinet.uplink import messages
+from cabinet.uplink import messages, orders
 from cabinet.uplink.messages import AlarmChanged, MonthClosed, SessionSettled, SessionStarted, Trip
+from cabinet.uplink.service_client import ServiceSocket
 from cabinet_testing.fleet_harness import FleetHarness
 from cabinet_testing.service_harness import FULL, ServiceHarness
 
@@ -78,15 +83,30 @@ async def test_log_and_closings_of_before_come_first_and_in_order(harness: Servi
         SessionSettled, MonthClosed, SessionSettled, MonthClosed, SessionSettled, SessionStarted, SessionSettled
     ]  # fmt: skip
     records = [fact.record for fact in facts if isinstance(fact, SessionSettled)]
-    assert records == harness.records()
+    assert records == as_written(harness)
     closings = [fact.signed for fact in facts if isinstance(fact, MonthClosed)]
     assert closings == signed_closings(harness)
     assert again == facts[4:]
 
 
+def as_written(harness: ServiceHarness) -> list[UsageRecord]:
+    """Return the usage log without cards, which can be erased."""
+    return [msgspec.structs.replace(record, card="") for record in harness.records()]
+
+
 def signed_closings(harness: ServiceHarness) -> list[SignedClosing]:
     with harness.database() as connection:
         return list(month_closing.all_signed(connection))
+
+
+async def test_a_fact_is_the_same_bytes_after_its_resident_is_erased(harness: ServiceHarness) -> None:
+    FleetHarness(harness)
+    async with harness.running() as service:
+        await charge(harness, service, "k")
+        before = await service.uplink.answer(AskFacts(0))
+        await service.context.storage.write(lambda c: residents.erase(c, 1))
+        after = await service.uplink.answer(AskFacts(0))
+    assert uplink_protocol.encode(before) == uplink_protocol.encode(after)
 
 
 async def test_a_months_closing_is_a_fact_once(harness: ServiceHarness) -> None:
@@ -151,6 +171,25 @@ async def test_acknowledged_facts_are_deleted_after_a_month_and_numbers_go_on(ha
         assert await service.context.storage.write(lambda c: outbox.delete_old(c, late)) == 2
         await charge(harness, service, "second")
         assert len(await fleet.facts(service, after=2)) == 2
+
+
+async def test_a_fleet_restored_from_a_backup_gets_again_what_it_lacks_and_is_kept(harness: ServiceHarness) -> None:
+    fleet = FleetHarness(harness)
+    async with harness.running() as service:
+        for key in ("first", "second"):
+            await charge(harness, service, key)
+        epoch = (await fleet.state(service)).epoch
+        await fleet.hand_over(service, fleet.ack(epoch, 4))
+        assert (await fleet.hand_over(service, fleet.ack(epoch, 5, again=True))).refusal == "bad_request"
+        assert (await fleet.hand_over(service, fleet.ack(epoch, 1, again=True))).refusal is None
+        assert (await fleet.state(service)).acked == 1
+        assert len(await fleet.facts(service, after=1)) == 3
+        await service.context.storage.write(lambda c: c.execute("DELETE FROM outbox WHERE number <= 2"))
+        await fleet.hand_over(service, fleet.ack(epoch, 0, again=True))
+        assert (await fleet.state(service)).acked == 1, "nothing is sent again that was not asked for"
+        await fleet.hand_over(service, fleet.ack(epoch, 4))
+        await fleet.hand_over(service, fleet.ack(epoch, 0, again=True))
+        assert (await fleet.state(service)).acked == 2, "the facts before are deleted"
 
 
 async def test_a_restored_backup_begins_a_new_epoch_with_the_whole_log(harness: ServiceHarness) -> None:
@@ -237,6 +276,21 @@ async def test_the_uplink_asks_and_is_told_of_changes(harness: ServiceHarness, p
         await asyncio.gather(serving, return_exceptions=True)
 
 
+async def test_the_end_of_the_service_waits_for_no_connection(harness: ServiceHarness, path: Path) -> None:
+    FleetHarness(harness)
+    async with harness.running() as service:
+        serving = asyncio.create_task(service.uplink.serve())
+        reader, writer = await connected(path)
+        writer.write(uplink_protocol.encode(WatchChanges()))
+        await reader.readline()
+        serving.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(serving, return_exceptions=True)
+            assert await reader.read() == b""
+        writer.close()
+    assert not path.exists()
+
+
 async def test_other_users_learn_and_do_nothing(harness: ServiceHarness, path: Path) -> None:
     FleetHarness(harness)
     async with harness.running() as service:
@@ -246,5 +300,28 @@ async def test_other_users_learn_and_do_nothing(harness: ServiceHarness, path: P
         assert uplink_protocol.decode_reply(await reader.readline()) == UplinkRefusal("not_allowed")
         assert await reader.read() == b""
         writer.close()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_the_uplinks_own_client_carries_an_order_and_its_facts(harness: ServiceHarness, path: Path) -> None:
+    fleet = FleetHarness(harness)
+    async with harness.running() as service:
+        serving = asyncio.create_task(service.uplink.serve())
+        while not path.exists():
+            await asyncio.sleep(0)
+        uplink = ServiceSocket(path)
+        async with contextlib.aclosing(uplink.changes()) as changes:  # type: ignore[type-var]
+            first = await anext(changes)
+            order = uplink_protocol.hand_over(orders.sign(fleet.key, await fleet.order(service)))
+            handed = await uplink.ask(order, HandedOver)
+            assert messages.decode_answer(handed.answer.encode()).outcome == "accepted"
+            while (change := await anext(changes)).facts == first.facts:
+                pass
+        assert change.state > first.state
+        found = await uplink.ask(AskFacts(0), FactRows)
+        assert [getattr(messages.decode_fact(row.body), "order", None) for row in found.facts] == ["F0000001"]
+        with pytest.raises(LinkError, match="bad_request"):
+            await uplink.ask(uplink_protocol.HandOver("no base64!"), HandedOver)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
