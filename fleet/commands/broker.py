@@ -93,8 +93,8 @@ async def _check_others(url: str, trust: TrustFolder, key_id: str) -> None:
                 cabinets = await order_keys.that_do_not_trust(connection, key.key_id)
                 if cabinets:
                     raise CabinetError(
-                        f"{len(cabinets)} cabinets do not have key {key.key_id} yet, such as {cabinets[0]}; with --force "
-                        "they have to be enrolled again"
+                        f"{len(cabinets)} cabinets do not have key {key.key_id} yet, such as {cabinets[0]}: "
+                        "with --force they have to be enrolled again"
                     )
 
 
