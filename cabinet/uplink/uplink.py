@@ -312,7 +312,9 @@ class Uplink:
                     csr = await asyncio.to_thread(self._request_if_due, wall.unix_ms // 1000)
                     if csr is not None:
                         await connection.publish("csr", messages.encode(CertificateRequest(csr)))
-                except (OSError, EnrolmentError) as error:
+                except LinkFailed:
+                    raise
+                except (OSError, CabinetError) as error:  # such as a full disk: the connection is still good
                     log.warning("certificate and known time: %s", error)
             await asyncio.sleep(HOUSEKEEPING_S)
 

@@ -117,6 +117,20 @@ def test_certificate_is_renewed_over_the_connection_and_used_from_the_next_one(b
     asyncio.run(scenario())
 
 
+def test_disk_that_takes_no_file_does_not_end_the_connection(broker, tmp_path, caplog):
+    async def scenario() -> None:
+        uplink = UplinkHarness(tmp_path, "cab-full", broker, made=now() - datetime.timedelta(days=300))
+        for name in ("known-time", "renewal-key.pem"):
+            (uplink.state / "uplink" / f"{name}.part" / "x").mkdir(parents=True)
+        async with FakeFleet(broker).running(), uplink.running(WrongClock(now().timestamp(), trusted=True)):
+            await uplink.service.add_facts(10)
+            await uplink.service.until(lambda: uplink.service.acked == 10)
+            assert (await uplink.until_status("connected")).error == ""
+
+    asyncio.run(scenario())
+    assert "certificate and known time" in caplog.text
+
+
 def test_keys_for_orders_rotate_without_a_moment_in_which_none_is_trusted(broker, tmp_path):
     async def scenario() -> None:
         uplink = UplinkHarness(tmp_path, "cab-rotates", broker)
