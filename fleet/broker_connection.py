@@ -21,6 +21,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from cabinet.errors import CabinetError, os_error_at
+from cabinet.uplink.mqtt_client import MqttClient
 from fleet.config import BrokerSection
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,8 @@ class Message(NamedTuple):
 Handler = Callable[[Message], None]
 
 
-class _Client(aiomqtt.Client):
-    """The library's client, with two things that it leaves out: reason codes of PUBACKs, and an inbox of our own.
+class _Client(MqttClient):
+    """The client with two things more: reason codes of PUBACKs, and an inbox of our own.
 
     Its own iterator makes a task of every message.
     """
@@ -79,7 +80,7 @@ class _Client(aiomqtt.Client):
 
     async def gone(self) -> None:
         """Return when the connection is lost."""
-        await asyncio.wait([self._disconnected])
+        await self._lost.wait()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(BrokerError("the connection to the broker is lost"))
@@ -169,16 +170,18 @@ class BrokerConnection:
         )
         client.pending_calls_threshold = 10_000
         client.handler = self._handler
-        async with client:
+        client.connect_within(TIMEOUT_S)
+        try:
+            await client.open()
             await client.subscribe("cab/+/up/#", qos=1)
             self._client = client
             self.connected.set()
             log.info("connected to the broker at %s:%d", self._section.host, self._section.port)
-            try:
-                await client.gone()
-            finally:
-                self._client = None
-                self.connected.clear()
+            await client.gone()
+        finally:
+            self._client = None
+            self.connected.clear()
+            client.drop()
 
 
 def tls_context(section: BrokerSection) -> ssl.SSLContext | None:
@@ -199,7 +202,7 @@ def tls_context(section: BrokerSection) -> ssl.SSLContext | None:
 
 async def probe(section: BrokerSection) -> None:
     """Connect once, as a client that the broker forgets at once. Raises BrokerError."""
-    client = aiomqtt.Client(
+    client = MqttClient(
         section.host,
         section.port,
         protocol=aiomqtt.ProtocolVersion.V5,
@@ -207,8 +210,10 @@ async def probe(section: BrokerSection) -> None:
         timeout=TIMEOUT_S,
         tls_context=tls_context(section),
     )
+    client.connect_within(TIMEOUT_S)
     try:
-        async with client:
-            pass
+        await client.open()
     except (aiomqtt.MqttError, OSError) as error:
         raise BrokerError(f"{section.host}:{section.port}: {error}") from error
+    finally:
+        client.drop()
