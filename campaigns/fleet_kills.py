@@ -156,9 +156,9 @@ class FleetKills:
             self.problems += [f"order without an end: {order}" for order in self._open_orders()]
         self.say(f"every order is over {time.monotonic() - began_s:.0f} s after the last kill")
         try:
-            wait_for("the acknowledgement of every fact", self._all_acked, SETTLE_WITHIN_S)
+            wait_for("the acknowledgement of every fact", lambda: not self._unacknowledged(), SETTLE_WITHIN_S)
         except AssertionError:
-            self.problems.append("facts are not acknowledged")
+            self.problems.append(f"facts are not acknowledged: {self._unacknowledged()}")
         self.load.stop()
 
     def _open_orders(self) -> list[tuple[Any, ...]]:
@@ -166,9 +166,18 @@ class FleetKills:
             "SELECT number, cabinet, state, refusal FROM charge_order WHERE state NOT IN ('paid_out', 'given_back')"
         )
 
-    def _all_acked(self) -> bool:
-        whole = [self._cabinet_rows(cabinet, "SELECT facts, acked FROM uplink")[0] for cabinet in self.site.cabinets]
-        return all(facts == acked for facts, acked in whole) and not any(each.sim.facts for each in self.load.light)
+    def _unacknowledged(self) -> dict[str, str]:
+        """Return what waits at each cabinet: the numbers acknowledged and written."""
+        found = {}
+        for cabinet in self.site.cabinets:
+            [(facts, acked)] = self._cabinet_rows(cabinet, "SELECT facts, acked FROM uplink")
+            if facts != acked:
+                found[cabinet.name] = f"{acked} of {facts}"
+        for light in self.load.light:
+            if light.sim.acked != light.sim.number:
+                where = "connected" if light.connected.is_set() else "not connected"
+                found[light.sim.cabinet] = f"{light.sim.acked} of {light.sim.number}, {where}"
+        return found
 
     def _fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.site.postgres.url("fleet")) as connection:

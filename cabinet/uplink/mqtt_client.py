@@ -53,6 +53,10 @@ class MqttClient(aiomqtt.Client):
         while True:
             yield await self._unless_lost(self._queue.get())
 
+    async def gone(self) -> None:
+        """Return when the connection is lost."""
+        await self._lost.wait()
+
     def drop(self) -> None:
         """Close the socket without a farewell: the broker publishes the will unless a new connection is in time."""
         if self._misc_task is not None:
