@@ -6,6 +6,7 @@ test gets a copy of it, which takes a tenth of a second.
 
 import asyncio
 import contextlib
+import grp
 import itertools
 import os
 import pwd
@@ -55,6 +56,12 @@ def missing() -> str | None:
         except KeyError:
             return "PostgreSQL does not run as root, and there is no user postgres"
     return None
+
+
+def owner() -> tuple[str, str]:
+    """Return user and group of the server's files."""
+    name = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    return name, grp.getgrgid(pwd.getpwnam(name).pw_gid).gr_name
 
 
 class FleetPostgres:
@@ -153,9 +160,13 @@ class FleetPostgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """Return the command line of a program of PostgreSQL, run by the server's user."""
+        return [*self._as_user(), str(self._bin / name), *arguments]
+
     def _run(self, name: str, *arguments: str) -> None:
         done = subprocess.run(
-            [*self._as_user(), str(self._bin / name), *arguments],
+            self.command(name, *arguments),
             capture_output=True, text=True, timeout=60, check=False, cwd=self.folder,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

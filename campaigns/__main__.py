@@ -20,6 +20,7 @@ from campaigns import (
     crash,
     crash_service,
     faults,
+    fleet_kills,
     inrush,
     kill_service,
     metering,
@@ -47,6 +48,7 @@ CAMPAIGNS = (
     crash.CAMPAIGN,
     crash_service.CAMPAIGN,
     console_fuzz.CAMPAIGN,
+    fleet_kills.CAMPAIGN,
 )
 MUTATIONS = "mutations"
 

@@ -50,7 +50,7 @@ Handler = Callable[[Message], None]
 
 
 class _Client(MqttClient):
-    """The client with two things more: reason codes of PUBACKs, and an inbox of our own.
+    """The client with two things that the library leaves out: reason codes of PUBACKs, and an inbox of our own.
 
     Its own iterator makes a task of every message.
     """
@@ -66,9 +66,11 @@ class _Client(MqttClient):
         info = self._client.publish(topic, payload, 1, False, properties)
         if info.rc != 0:
             raise BrokerError(f"{topic}: not connected ({info.rc})")
-        future = self._waiting[info.mid] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[info.mid] = future
         try:
-            return await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await future
         except TimeoutError:
             raise BrokerError(f"{topic}: the broker did not confirm it within {timeout_s:.0f} s") from None
         finally:
@@ -79,8 +81,8 @@ class _Client(MqttClient):
         self._client.publish(topic, payload, 0, False)
 
     async def gone(self) -> None:
-        """Return when the connection is lost."""
-        await self._lost.wait()
+        """Return when the connection is lost; each wait for a PUBACK ends with BrokerError."""
+        await super().gone()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(BrokerError("the connection to the broker is lost"))
@@ -170,7 +172,6 @@ class BrokerConnection:
         )
         client.pending_calls_threshold = 10_000
         client.handler = self._handler
-        client.connect_within(TIMEOUT_S)
         try:
             await client.open()
             await client.subscribe("cab/+/up/#", qos=1)
@@ -178,6 +179,7 @@ class BrokerConnection:
             self.connected.set()
             log.info("connected to the broker at %s:%d", self._section.host, self._section.port)
             await client.gone()
+            log.warning("the connection to the broker is lost")
         finally:
             self._client = None
             self.connected.clear()
@@ -202,7 +204,7 @@ def tls_context(section: BrokerSection) -> ssl.SSLContext | None:
 
 async def probe(section: BrokerSection) -> None:
     """Connect once, as a client that the broker forgets at once. Raises BrokerError."""
-    client = MqttClient(
+    client = aiomqtt.Client(
         section.host,
         section.port,
         protocol=aiomqtt.ProtocolVersion.V5,
@@ -210,10 +212,8 @@ async def probe(section: BrokerSection) -> None:
         timeout=TIMEOUT_S,
         tls_context=tls_context(section),
     )
-    client.connect_within(TIMEOUT_S)
     try:
-        await client.open()
+        async with client:
+            pass
     except (aiomqtt.MqttError, OSError) as error:
         raise BrokerError(f"{section.host}:{section.port}: {error}") from error
-    finally:
-        client.drop()

@@ -18,6 +18,13 @@ from cabinet.sections import Address, Section, number, text
 
 DEFAULT = Path("/etc/cabinet-fleet/fleet.toml")
 
+REFERENCE_HEAD = """\
+# fleet.toml: every key
+
+Printed by `fleet check --reference` from the declarations in `fleet/config.py`; do not edit by hand. `fleet check`
+finds every mistake in a file, and problems of database, broker and keys. Relative paths are taken from its folder.
+"""
+
 SAMPLE: dict[str, Any] = {
     "database": {"url": "postgresql:///fleet"},
     "web": {"public_url": "https://charge.example.org"},

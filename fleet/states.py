@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from cabinet.uplink import messages
 from cabinet.uplink.messages import MessageError, Online, State
+from fleet import order_keys
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
 from fleet.store.database import Connection
@@ -210,6 +211,7 @@ async def take_connections(connection: Connection, arrived: Sequence[CabinetOnli
     for cabinet, key in known.items():
         if here[cabinet].usage_key and here[cabinet].usage_key != key:
             await _alarm(connection, cabinet, here[cabinet].epoch, "other_key", 0, f"now {here[cabinet].usage_key}")
+    await order_keys.report(connection, {cabinet: here[cabinet].keys for cabinet in known})
     await _write_outlets(connection, {cabinet: here[cabinet] for cabinet in known})
     await notify(connection, gone + list(known))
 

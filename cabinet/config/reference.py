@@ -55,15 +55,15 @@ class TableDoc(msgspec.Struct, frozen=True):
     keys: list[KeyDoc]
 
 
-def tables() -> list[TableDoc]:
-    """Return every table of `cabinet.toml`, in the order of the file."""
-    return list(_tables(_struct(msgspec.inspect.type_info(Config)), ""))
+def tables(root: type[msgspec.Struct] = Config) -> list[TableDoc]:
+    """Return every table of a file that `root` declares, `cabinet.toml` by default, in the order of the file."""
+    return list(_tables(_struct(msgspec.inspect.type_info(root)), ""))
 
 
-def reference() -> str:
+def reference(root: type[msgspec.Struct] = Config, head: str = REFERENCE_HEAD) -> str:
     """Return the reference page in Markdown."""
-    blocks = [REFERENCE_HEAD]
-    for table in tables():
+    blocks = [head]
+    for table in tables(root):
         rows = [_row(key) for key in table.keys]
         heading = f"## `{_bracketed(table.path)}`\n\n" + (f"{table.why}\n\n" if table.why else "")
         if rows:

@@ -28,6 +28,7 @@ DEAD_AFTER_S = 30  # after `not_after`: an order whose fate is still unknown is 
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 OrderNumber = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9][A-Z0-9-]{7,31}$")]
+KeyId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
 CabinetId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,31}$")]
 
 
@@ -67,7 +68,7 @@ class Online(msgspec.Struct, frozen=True):
     site_id: str = ""
     timezone: str = ""
     usage_key: str = ""  # public key of the monthly closings, base64
-    keys: list[str] = []  # ids of the fleet's keys that may sign for this cabinet
+    keys: Annotated[list[KeyId], msgspec.Meta(max_length=2)] = []  # of the fleet, that may sign for this cabinet
     outlets: list[OutletPlace] = []
 
 
@@ -295,7 +296,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, tag="certificate", 
 class FleetKey(msgspec.Struct, frozen=True):
     """A public key of the fleet's orders; two at most are valid at once."""
 
-    key_id: Annotated[str, msgspec.Meta(min_length=8, max_length=8)]
+    key_id: KeyId
     public: str  # Ed25519, base64
 
 

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from cabinet.config.reference import reference
 from cabinet.errors import CabinetError
 from cabinet.system.secret_files import check_private
 from fleet import broker_connection
@@ -17,15 +18,20 @@ from fleet.trust import TrustFolder
 def configure(parser: argparse.ArgumentParser) -> None:
     configuration.add_config(parser)
     parser.add_argument("--file-only", action="store_true", help="the file and the keys, without database and broker")
+    parser.add_argument("--reference", action="store_true", help="print every key with default, bounds and reason")
     parser.epilog = (
         "A line for each problem, and exit status 1; nothing is changed.\n\n"
         "examples:\n"
         "  fleet check\n"
+        "  fleet check --reference\n"
         "  fleet check --config ./fleet.toml --file-only"
     )
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.reference:
+        print(reference(FleetConfig, configuration.REFERENCE_HEAD), end="")
+        return 0
     config = configuration.load(args.config)
     problems = list(_file_problems(config))
     if not args.file_only:

@@ -12,6 +12,7 @@ from cabinet_testing import fleet_scene as scene
 from cabinet_testing import plain_broker
 from fleet import orders
 from fleet.config import BrokerSection
+from fleet.order_keys import OrderKeys
 from fleet.sim.cabinets import ConnectedCabinet
 from fleet.store import cabinets, database, desired, rows, usage, wallets
 from fleet.store import orders as table
@@ -37,7 +38,8 @@ async def _no_renewal(connection, cabinet, csr_pem):
 def worker_of(url, broker, report=lambda _: None):
     config = scene.config(url)
     section = BrokerSection(host=plain_broker.HOST, port=broker.port, ca="", certificate="", key="")
-    return Worker(type(config)(database=config.database, web=config.web, broker=section), KEY, _no_renewal, report)
+    whole = type(config)(database=config.database, web=config.web, broker=section)
+    return Worker(whole, OrderKeys(lambda: [KEY]), _no_renewal, report)
 
 
 @contextlib.asynccontextmanager
