@@ -20,6 +20,7 @@ from fleet.store.database import Connection
 log = logging.getLogger(__name__)
 
 TELEMETRY_S = 300
+MAX_OUTLET = 99
 SILENT_S = 660  # an online cabinet that sent no state for two of its longest intervals is offline
 
 _NUL = b"\\u0000"  # as JSON; no text of PostgreSQL holds it
@@ -108,13 +109,17 @@ async def _write_telemetry(connection: Connection, due: Mapping[str, State]) -> 
                 (
                     cabinet,
                     state.feed_mw,
-                    [outlet.power_mw for outlet in state.outlets],
-                    [outlet.energy_mwh for outlet in state.outlets],
-                    [outlet.temperature_mc for outlet in state.outlets],
+                    *(_by_outlet(state, name) for name in ("power_mw", "energy_mwh", "temperature_mc")),
                 )
                 for cabinet, state in due.items()
             ],
         )
+
+
+def _by_outlet(state: State, name: str) -> list[int | None]:
+    """Return a value of each outlet, in the place of its number; arrays of PostgreSQL begin with 1."""
+    known = {outlet.number: outlet for outlet in state.outlets if 1 <= outlet.number <= MAX_OUTLET}
+    return [getattr(known.get(number), name, None) for number in range(1, max(known, default=0) + 1)]
 
 
 async def _write_versions(connection: Connection, states: Mapping[str, State]) -> None:

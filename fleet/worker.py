@@ -41,6 +41,7 @@ MAX_FACT_MESSAGES = 100  # in one transaction
 MAX_STATES = 500
 MAX_ANSWERS = 200
 RETRY_S = 0.5
+AGAIN_S = 10.0  # facts are asked for again so often at most
 DOWN_EXPIRES_S = 600  # of messages that are no orders; an order expires with its `not_after`
 
 T = TypeVar("T")
@@ -88,6 +89,7 @@ class Worker:
         self._sweep = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
         self._broker = BrokerConnection(config.broker, CLIENT_ID, self._on_message)
+        self._asked_again: dict[str, float] = {}  # cabinet → time of the event loop
         self.working = asyncio.Event()
 
     async def run(self) -> None:
@@ -149,8 +151,19 @@ class Worker:
                 self._acknowledge(each)
 
     def _acknowledge(self, done: Acknowledgement) -> None:
-        """Send the acknowledgement, after the commit. If it is lost, the facts come again, and then this too."""
-        self._send_soon(Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number), "ack")
+        """Send the acknowledgement, after the commit. If it is lost, the facts come again, and then this too.
+
+        If facts before those that came are missing, as after a restore from a backup, they are asked for again.
+        """
+        again = done.again and self._may_ask_again(done.cabinet)
+        self._send_soon(Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number, again=again), "ack")
+
+    def _may_ask_again(self, cabinet: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now < self._asked_again.get(cabinet, 0.0) + AGAIN_S:
+            return False
+        self._asked_again[cabinet] = now
+        return True
 
     async def _take_states(self, pool: Pool) -> None:
         while True:
@@ -283,6 +296,9 @@ class Worker:
             try:
                 async with pool.connection() as connection:
                     await housekeeping.every_minute(connection)
+                    behind = await housekeeping.behind(connection)
+                for each in behind:
+                    self._acknowledge(Acknowledgement(*each, again=True))
                 if minutes % MINUTES_AN_HOUR == 0:
                     async with pool.connection() as connection:
                         await housekeeping.hourly(connection, self._config.retention)

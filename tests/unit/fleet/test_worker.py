@@ -385,3 +385,33 @@ def test_rubbish_on_every_topic_stops_nothing(url, broker, run):
             await site.reaches(order.number, "charging")
 
     run(body())
+
+
+def test_a_fleet_restored_from_a_backup_gets_everything_again(url, broker, run):
+    async def body():
+        site = Site(url, broker)
+        async with site.running():
+            async with working(worker_of(url, broker)):
+                await site.online()
+                site.sim.start(1)
+                site.sim.settle(1)
+                site.sim.send_facts()
+                await site.acknowledged()
+            for name in ("fact", "fact_position"):  # what was committed since the backup is gone
+                await site.execute(f"DELETE FROM {name}")
+            await site.execute("ALTER TABLE usage_record DISABLE TRIGGER usage_stays")
+            await site.execute("DELETE FROM usage_record")
+            async with working(worker_of(url, broker)):
+                site.sim.start(2)
+                site.sim.settle(2)
+                site.sim.send_facts()
+
+                async def everything(connection):
+                    return await rows.value(connection, "SELECT count(*) = 4 FROM fact") and await rows.value(
+                        connection, "SELECT count(*) = 2 FROM usage_record"
+                    )
+
+                await site.until(everything)
+                await site.acknowledged()
+
+    run(body())
