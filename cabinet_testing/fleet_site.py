@@ -5,6 +5,7 @@ and in https, with a certificate of the fleet's own authority, for the enrolment
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -72,6 +73,17 @@ class FleetCabinet(RealCabinet):
 
     def start_uplink(self) -> None:
         self.processes["uplink"] = Process("uplink", ["uplink"], self.folder, self.config, prefix=self.prefix)
+
+    def put_link(self, port: int, seed: int = 0) -> FaultProxy:
+        """Put a link that can fail between the enrolled uplink and the broker at `port`; return it."""
+        link = FaultProxy(fleet_broker.HOST, port, seed)
+        link.start()
+        file = self.state / "uplink" / "enrolment.json"
+        place = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps({**place, "port": link.port}), encoding="utf-8")
+        self.processes.pop("uplink").stop()
+        self.start_uplink()
+        return link
 
     def code(self, outlet: int) -> str:
         """Return the code printed at an outlet."""

@@ -81,6 +81,7 @@ class FleetWeb:
         self.pool = pool
         self.config = config
         self.sms = KeptSms()
+        self._notices = notices
         self.reply: str = "accept"
         self.app: Any = create_app(pool, config, notices, self.sms)
         self.scene = self.other = FleetScene(0, 0)
@@ -229,6 +230,10 @@ class FleetWeb:
         for number, _ in found:
             if book.row(number).stop_wanted is not None:
                 await self.settle(number)
+
+    def close_pages(self) -> None:
+        """End all live pages."""
+        self._notices.close()
 
     async def close(self) -> None:
         await self._clients.aclose()

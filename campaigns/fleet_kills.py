@@ -8,7 +8,6 @@ until every order has its end, and what the cabinets wrote is compared with what
     python -m campaigns.fleet_kills [--count 10] [--seed N --verbose]
 """
 
-import json
 import random
 import sqlite3
 import sys
@@ -51,7 +50,10 @@ class FleetKills:
         self.site = FleetSite(folder, safe=True)
         self.site.start()
         self.site.add_company(DEAR)
-        self.links = [self._with_link(self.site.add_cabinet(number + 1, demo=True)) for number in range(whole)]
+        self.links = [
+            (cabinet, cabinet.put_link(self.site.broker.port, self.chance.getrandbits(32)))
+            for cabinet in (self.site.add_cabinet(number + 1, demo=True) for number in range(whole))
+        ]
         self.light_link = FaultProxy(HOST, self.site.broker.port, seed)
         self.light_link.start()
         names = [f"light-{number:04}" for number in range(light)]
@@ -67,17 +69,6 @@ class FleetKills:
             for outlet in OUTLETS_OF_WHOLE:
                 cabinet.plug(outlet, "lead-acid-48v20ah", 0.3)
         self._over = threading.Event()  # never set: only used to wait for a random time
-
-    def _with_link(self, cabinet: FleetCabinet) -> tuple[FleetCabinet, FaultProxy]:
-        """Put a link that can fail between a cabinet and the broker."""
-        proxy = FaultProxy(HOST, self.site.broker.port, self.chance.getrandbits(32))
-        proxy.start()
-        file = cabinet.state / "uplink" / "enrolment.json"
-        place = json.loads(file.read_text(encoding="utf-8"))
-        file.write_text(json.dumps({**place, "port": proxy.port}), encoding="utf-8")
-        cabinet.processes.pop("uplink").stop()
-        cabinet.start_uplink()
-        return cabinet, proxy
 
     def _add_light(self, names: list[str]) -> int:
         """Add the light cabinets as `fleet cabinet add` does, and give them the tariff."""
@@ -156,9 +147,9 @@ class FleetKills:
             self.problems += [f"order without an end: {order}" for order in self._open_orders()]
         self.say(f"every order is over {time.monotonic() - began_s:.0f} s after the last kill")
         try:
-            wait_for("the acknowledgement of every fact", self._all_acked, SETTLE_WITHIN_S)
+            wait_for("the acknowledgement of every fact", lambda: not self._unacknowledged(), SETTLE_WITHIN_S)
         except AssertionError:
-            self.problems.append("facts are not acknowledged")
+            self.problems.append(f"facts are not acknowledged: {self._unacknowledged()}")
         self.load.stop()
 
     def _open_orders(self) -> list[tuple[Any, ...]]:
@@ -166,9 +157,18 @@ class FleetKills:
             "SELECT number, cabinet, state, refusal FROM charge_order WHERE state NOT IN ('paid_out', 'given_back')"
         )
 
-    def _all_acked(self) -> bool:
-        whole = [self._cabinet_rows(cabinet, "SELECT facts, acked FROM uplink")[0] for cabinet in self.site.cabinets]
-        return all(facts == acked for facts, acked in whole) and not any(each.sim.facts for each in self.load.light)
+    def _unacknowledged(self) -> dict[str, str]:
+        """Return what waits at each cabinet: the numbers acknowledged and written."""
+        found = {}
+        for cabinet in self.site.cabinets:
+            [(facts, acked)] = self._cabinet_rows(cabinet, "SELECT facts, acked FROM uplink")
+            if facts != acked:
+                found[cabinet.name] = f"{acked} of {facts}"
+        for light in self.load.light:
+            if light.sim.acked != light.sim.number:
+                where = "connected" if light.connected.is_set() else "not connected"
+                found[light.sim.cabinet] = f"{light.sim.acked} of {light.sim.number}, {where}"
+        return found
 
     def _fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.site.postgres.url("fleet")) as connection:

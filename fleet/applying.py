@@ -29,6 +29,8 @@ from fleet.store.database import Connection
 Group = tuple[str, str]
 FactKey = tuple[str, str, int]  # cabinet, epoch, number
 
+Logs = dict[str, dict[str, int]]  # cabinet → epoch → its last record
+
 
 class CabinetFacts(msgspec.Struct):
     """Values of a cabinet that its facts need."""
@@ -50,9 +52,10 @@ class ChainPosition(Protocol):
 
 
 class Applier:
-    def __init__(self, connection: Connection, cabinets: dict[str, CabinetFacts]) -> None:
+    def __init__(self, connection: Connection, cabinets: dict[str, CabinetFacts], logs: Logs) -> None:
         self._connection = connection
         self._cabinets = cabinets
+        self._logs = logs
         self._records: dict[FactKey, tuple[UsageRecord, str | None, str]] = {}
         self._closings: list[tuple[Any, ...]] = []
         self._alarms: list[tuple[str, AlarmChanged]] = []
@@ -118,11 +121,40 @@ class Applier:
             self.log_alarm(group, "gap", expected, f"records {expected} to {record.number - 1} did not arrive")
         elif record.previous_hash != (position.usage_hash or usage_chain.FIRST_PREVIOUS_HASH):
             self.log_alarm(group, "rewrite", record.number, "does not follow the record before it that is kept")
-        self._records[*group, record.number] = (record, fact.order, body.decode())
+        if not await self._is_repeated(position, record):
+            self._records[*group, record.number] = (record, fact.order, body.decode())
         if record.number >= expected:
             position.usage_number, position.usage_hash = record.number, record.record_hash
         if fact.order is not None:
             self._orders.append((key, fact.order, fact, fork))
+
+    async def _is_repeated(self, position: ChainPosition, record: UsageRecord) -> bool:
+        """Return whether another epoch has the record: a new epoch may repeat the whole log, and each counts once.
+
+        The first one that is different from all raises an alarm: another log begins, or an older copy went on.
+        """
+        cabinet, epoch, number = position.cabinet, position.epoch, record.number
+        others = [other for other, last in self._logs.get(cabinet, {}).items() if other != epoch and last >= number]
+        if not others:
+            return False
+        sql = "SELECT record_hash FROM usage_record WHERE cabinet = %s AND epoch = ANY(%s) AND number = %s"
+        cursor = await self._connection.execute(sql.encode(), (cabinet, others, number))
+        kept = {record_hash for (record_hash,) in await cursor.fetchall()}
+        if record.record_hash in kept:
+            return True
+        if kept and await self._kept_hash((cabinet, epoch), number - 1) is None:
+            kind = "new_log" if number == 1 else "fork"
+            self.log_alarm((cabinet, epoch), kind, number, f"epoch {', '.join(others)} has another record {number}")
+        return False
+
+    async def _hashes(self, group: Group, number: int) -> set[str]:
+        """Return the hashes of record `number` in this epoch; if it has none, in the others, which it repeats."""
+        own = await self._kept_hash(group, number)
+        if own is not None:
+            return {own}
+        sql = "SELECT record_hash FROM usage_record WHERE cabinet = %s AND epoch = ANY(%s) AND number = %s"
+        cursor = await self._connection.execute(sql.encode(), (group[0], list(self._logs.get(group[0], {})), number))
+        return {record_hash for (record_hash,) in await cursor.fetchall()}
 
     async def _kept_hash(self, group: Group, number: int) -> str | None:
         pending = self._records.get((*group, number))
@@ -146,8 +178,8 @@ class Applier:
             self.log_alarm(
                 group, "other_key", closing.number, f"closing of {closing.month} is signed with {closing.key}"
             )
-        kept = await self._kept_hash(group, closing.last_number)
-        if kept is not None and kept != closing.last_hash:
+        kept = await self._hashes(group, closing.last_number)
+        if kept and closing.last_hash not in kept:
             self.log_alarm(group, "rewrite", closing.last_number, f"closing of {closing.month} names another record")
         position.closing_number = max(position.closing_number, closing.number)
         self._closings.append(
@@ -259,5 +291,7 @@ def apply_to_order(book: OrderBook, number: str, fact: FactBody) -> str | None:
                 return reason
             if not book.settle(number, record.electricity_fen, record.service_fen, record.number, record.session_id):
                 row = book.row(number)
+                if (row.usage_number, row.session_id) == (record.number, record.session_id):
+                    return None  # a new epoch repeats the log
                 return f"order {number} is {row.state}, by record {row.usage_number}: this bill is not booked"
     return None

@@ -21,6 +21,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from cabinet.errors import CabinetError, os_error_at
+from cabinet.uplink.mqtt_client import MqttClient
 from fleet.config import BrokerSection
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,8 @@ class Message(NamedTuple):
 Handler = Callable[[Message], None]
 
 
-class _Client(aiomqtt.Client):
-    """The library's client, with two things that it leaves out: reason codes of PUBACKs, and an inbox of our own.
+class _Client(MqttClient):
+    """The client with two things that the library leaves out: reason codes of PUBACKs, and an inbox of our own.
 
     Its own iterator makes a task of every message.
     """
@@ -65,9 +66,11 @@ class _Client(aiomqtt.Client):
         info = self._client.publish(topic, payload, 1, False, properties)
         if info.rc != 0:
             raise BrokerError(f"{topic}: not connected ({info.rc})")
-        future = self._waiting[info.mid] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[info.mid] = future
         try:
-            return await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await future
         except TimeoutError:
             raise BrokerError(f"{topic}: the broker did not confirm it within {timeout_s:.0f} s") from None
         finally:
@@ -78,8 +81,8 @@ class _Client(aiomqtt.Client):
         self._client.publish(topic, payload, 0, False)
 
     async def gone(self) -> None:
-        """Return when the connection is lost."""
-        await asyncio.wait([self._disconnected])
+        """Return when the connection is lost; each wait for a PUBACK ends with BrokerError."""
+        await super().gone()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(BrokerError("the connection to the broker is lost"))
@@ -171,16 +174,18 @@ class BrokerConnection:
         )
         client.pending_calls_threshold = 10_000
         client.handler = self._handler
-        async with client:
+        try:
+            await client.open()
             await client.subscribe("cab/+/up/#", qos=1)
             self._client = client
             self.connected.set()
             log.info("connected to the broker at %s:%d", self._section.host, self._section.port)
-            try:
-                await client.gone()
-            finally:
-                self._client = None
-                self.connected.clear()
+            await client.gone()
+            log.warning("the connection to the broker is lost")
+        finally:
+            self._client = None
+            self.connected.clear()
+            client.drop()
 
 
 def tls_context(section: BrokerSection) -> ssl.SSLContext | None:

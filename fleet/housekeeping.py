@@ -71,6 +71,17 @@ async def report_holes(connection: Connection) -> None:
     )
 
 
+async def behind(connection: Connection) -> list[tuple[str, str, int]]:
+    """Return cabinet, epoch and position of online cabinets that were told of more than is here: after a restore."""
+    cursor = await connection.execute(
+        "SELECT id, cabinet.epoch, coalesce(number, 0) FROM cabinet LEFT JOIN fact_position"
+        " ON fact_position.cabinet = id AND fact_position.epoch = cabinet.epoch"
+        " WHERE online AND revoked IS NULL AND state ->> 'epoch' = cabinet.epoch"
+        " AND (state ->> 'acked')::bigint > coalesce(number, 0)"
+    )
+    return await cursor.fetchall()
+
+
 async def hourly(connection: Connection, retention: RetentionSection) -> None:
     """Do the upkeep of an hour."""
     today: datetime.date = await rows.value(connection, "SELECT current_date")

@@ -15,7 +15,7 @@ import msgspec
 
 from cabinet.uplink import messages
 from cabinet.uplink.messages import MessageError
-from fleet.applying import Applier, CabinetFacts
+from fleet.applying import Applier, CabinetFacts, Logs
 from fleet.store import database, rows
 from fleet.store.database import Connection, Pool
 
@@ -47,11 +47,12 @@ class Arrived(NamedTuple):
 
 
 class Acknowledgement(NamedTuple):
-    """All facts of `epoch` up to `number` are committed."""
+    """All facts of `epoch` up to `number` are committed; if `again`, later ones came and those after it are missing."""
 
     cabinet: str
     epoch: str
     number: int
+    again: bool = False
 
 
 class PositionRow(msgspec.Struct):
@@ -87,7 +88,8 @@ async def take_in(pool: Pool, batch: Sequence[Incoming]) -> list[Acknowledgement
         acknowledged = {}
         for message in batch:
             acknowledged |= await _carefully(pool, _facts_of(message))
-    return [Acknowledgement(*group, number) for group, number in acknowledged.items()]
+    beyond = {fact.group for fact in arrived if fact.number > acknowledged.get(fact.group, fact.number)}
+    return [Acknowledgement(*group, number, group in beyond) for group, number in acknowledged.items()]
 
 
 async def _carefully(pool: Pool, arrived: Sequence[Arrived]) -> dict[Group, int]:
@@ -120,7 +122,9 @@ async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one
     if not arrived:
         return {}
     positions = await _positions(connection, sorted({fact.group for fact in arrived}))
-    applier: Applier | _OneByOne = _OneByOne(connection, cabinets) if one_by_one else Applier(connection, cabinets)
+    logs = await _logs(connection, cabinets)
+    kind = _OneByOne if one_by_one else Applier
+    applier: Applier | _OneByOne = kind(connection, cabinets, logs)
     waiting = await _store(connection, applier, positions, arrived)
     for group, bodies in waiting.items():
         position = positions[group]
@@ -143,15 +147,16 @@ async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one
 class _OneByOne:
     """An `Applier` for each fact, inside a savepoint: used after a batch has failed, to find the fact that fails."""
 
-    def __init__(self, connection: Connection, cabinets: dict[str, CabinetFacts]) -> None:
+    def __init__(self, connection: Connection, cabinets: dict[str, CabinetFacts], logs: Logs) -> None:
         self._connection = connection
         self._cabinets = cabinets
+        self._logs = logs
 
     async def add(self, position: PositionRow, number: int, body: bytes, *, fork: bool = False) -> None:
         before = msgspec.structs.asdict(position)
         try:
             async with self._connection.transaction():
-                applier = Applier(self._connection, self._cabinets)
+                applier = Applier(self._connection, self._cabinets, self._logs)
                 await applier.add(position, number, body, fork=fork)
                 await applier.write()
         except Exception as error:
@@ -183,6 +188,17 @@ async def _cabinets(connection: Connection, ids: Iterable[str]) -> dict[str, Cab
     if missing := wanted - {row.id for row in found}:
         log.warning("facts of unknown or revoked cabinets are not taken: %s", ", ".join(sorted(missing)[:10]))
     return {row.id: row for row in found}
+
+
+async def _logs(connection: Connection, cabinets: Iterable[str]) -> Logs:
+    """Return the epochs of each cabinet with the last record of each."""
+    cursor = await connection.execute(
+        "SELECT cabinet, epoch, usage_number FROM fact_position WHERE cabinet = ANY(%s)", (list(cabinets),)
+    )
+    found: Logs = {}
+    for cabinet, epoch, number in await cursor.fetchall():
+        found.setdefault(cabinet, {})[epoch] = number
+    return found
 
 
 async def _positions(connection: Connection, groups: Sequence[Group]) -> dict[Group, PositionRow]:

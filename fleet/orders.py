@@ -6,6 +6,7 @@ The web only writes rows: `place` holds the money and notifies the worker, which
 import datetime
 import functools
 import zoneinfo
+from typing import Any
 
 import psycopg
 
@@ -119,9 +120,12 @@ async def want_stop(
 async def tariffs_in_force(connection: Connection, company_id: int, cabinet: str) -> list[PostedTariff]:
     """Return the tariffs that the cabinet has reported to have in force, from those that were rolled out to it."""
     row = await desired.get(connection, company_id, cabinet, "tariffs")
-    if row is None or not row.applied_value:
-        return []
-    return [_loaded(str(each["file"])) for each in row.applied_value]
+    return posted_of(None if row is None else row.applied_value)
+
+
+def posted_of(applied: Any) -> list[PostedTariff]:
+    """Return the tariffs of a desired value that is in force; None: none."""
+    return [_loaded(str(each["file"])) for each in applied or ()]
 
 
 @functools.lru_cache(maxsize=1000)
@@ -134,7 +138,11 @@ async def tariff_for(
     connection: Connection, cabinet: CabinetRow, outlet: int, group: str, now: datetime.datetime
 ) -> Tariff:
     """Return the tariff of a charge that begins at `now` at this outlet. Refuses unknown_tariff if none is known."""
-    posted = await tariffs_in_force(connection, cabinet.company_id, cabinet.id)
+    return chosen(await tariffs_in_force(connection, cabinet.company_id, cabinet.id), cabinet, outlet, group, now)
+
+
+def chosen(posted: list[PostedTariff], cabinet: CabinetRow, outlet: int, group: str, now: datetime.datetime) -> Tariff:
+    """Return the one of the cabinet's tariffs for a charge that begins at `now`. Refuses unknown_tariff."""
     day = now.astimezone(zoneinfo.ZoneInfo(cabinet.timezone)).toordinal()
     if not any(each.fits(outlet, group, day) for each in posted):
         raise Refused("unknown_tariff")

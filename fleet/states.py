@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from cabinet.uplink.messages import Online, State
+from cabinet.uplink.messages import MAX_OUTLET, Online, State
+from fleet import order_keys
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
 from fleet.store.database import Connection
@@ -89,13 +90,17 @@ async def _write_telemetry(connection: Connection, due: Mapping[str, State]) -> 
                 (
                     cabinet,
                     state.feed_mw,
-                    [outlet.power_mw for outlet in state.outlets],
-                    [outlet.energy_mwh for outlet in state.outlets],
-                    [outlet.temperature_mc for outlet in state.outlets],
+                    *(_by_outlet(state, name) for name in ("power_mw", "energy_mwh", "temperature_mc")),
                 )
                 for cabinet, state in due.items()
             ],
         )
+
+
+def _by_outlet(state: State, name: str) -> list[int | None]:
+    """Return a value of each outlet, in the place of its number; arrays of PostgreSQL begin with 1."""
+    known = {outlet.number: outlet for outlet in state.outlets if 1 <= outlet.number <= MAX_OUTLET}
+    return [getattr(known.get(number), name, None) for number in range(1, max(known, default=0) + 1)]
 
 
 async def _write_versions(connection: Connection, states: Mapping[str, State]) -> None:
@@ -187,6 +192,7 @@ async def take_connections(connection: Connection, arrived: Sequence[CabinetOnli
     for cabinet, key in known.items():
         if here[cabinet].usage_key and here[cabinet].usage_key != key:
             await _alarm(connection, cabinet, here[cabinet].epoch, "other_key", 0, f"now {here[cabinet].usage_key}")
+    await order_keys.report(connection, {cabinet: here[cabinet].keys for cabinet in known})
     await _write_outlets(connection, {cabinet: here[cabinet] for cabinet in known})
     await notify(connection, gone + list(known))
 

@@ -72,7 +72,7 @@ async def problems(connection: Connection, company_id: int, verified: VerifiedLo
     ):
         if (row.cabinet, row.epoch) != place:
             place = (row.cabinet, row.epoch)
-            expected, previous_hash = 1, usage_chain.FIRST_PREVIOUS_HASH
+            expected, previous_hash = await _begin(connection, row)
             verified.logs += 1
         verified.records += 1
         for problem in _record_problems(row, expected, previous_hash):
@@ -80,6 +80,19 @@ async def problems(connection: Connection, company_id: int, verified: VerifiedLo
         expected, previous_hash = row.number + 1, row.record_hash
     async for found in _closing_problems(connection, company_id, verified):
         yield found
+
+
+async def _begin(connection: Connection, first: _Row) -> tuple[int, str]:
+    """Return number and previous hash that the first record kept of an epoch must have.
+
+    An epoch that repeats an earlier one begins after it: repeated records are kept once, under the earlier epoch.
+    """
+    followed = await rows.value(
+        connection,
+        "SELECT 1 FROM usage_record WHERE cabinet = %s AND number = %s AND record_hash = %s",
+        (first.cabinet, first.number - 1, first.previous_hash),
+    )
+    return (1, usage_chain.FIRST_PREVIOUS_HASH) if followed is None else (first.number, first.previous_hash)
 
 
 def _record_problems(row: _Row, expected: int, previous_hash: str) -> list[str]:
@@ -122,8 +135,9 @@ async def _closing_problems(
             )
         cursor = await connection.execute(
             "SELECT count(*), sum(energy_mwh), sum(electricity_fen), sum(service_fen), max(record_hash)"
-            " FILTER (WHERE number = %(last)s) FROM usage_record WHERE company_id = %(company)s"
-            " AND cabinet = %(cabinet)s AND epoch = %(epoch)s AND number BETWEEN %(first)s AND %(last)s",
+            " FILTER (WHERE number = %(last)s) FROM (SELECT DISTINCT ON (number) * FROM usage_record"
+            " WHERE company_id = %(company)s AND cabinet = %(cabinet)s AND number BETWEEN %(first)s AND %(last)s"
+            " ORDER BY number, epoch <> %(epoch)s) AS records",
             {
                 "company": company_id, "cabinet": row.cabinet, "epoch": row.epoch, "first": closing.first_number,
                 "last": closing.last_number,

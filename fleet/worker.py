@@ -16,15 +16,15 @@ from typing import TypeVar
 
 import msgspec
 import psycopg
-from nacl.signing import SigningKey
 
-from cabinet.errors import StoreError
+from cabinet.errors import CabinetError, StoreError
 from cabinet.uplink import messages, orders
 from cabinet.uplink.messages import Ack, Answer, Certificate, Down, MessageError
-from fleet import housekeeping, ingest, sending, states
+from fleet import housekeeping, ingest, order_keys, sending, states
 from fleet.broker_connection import BrokerConnection, BrokerError, Message
 from fleet.config import FleetConfig
 from fleet.ingest import Acknowledgement, Incoming
+from fleet.order_keys import OrderKeys
 from fleet.states import CabinetOnline, CabinetState
 from fleet.store import database, rows
 from fleet.store.database import Connection, Pool
@@ -40,6 +40,7 @@ MAX_FACT_MESSAGES = 100  # in one transaction
 MAX_STATES = 500
 MAX_ANSWERS = 200
 RETRY_S = 0.5
+AGAIN_S = 10.0  # facts are asked for again so often at most
 DOWN_EXPIRES_S = 600  # of messages that are no orders; an order expires with its `not_after`
 
 T = TypeVar("T")
@@ -73,11 +74,11 @@ class Inbox(asyncio.Queue[T]):
 
 class Worker:
     def __init__(
-        self, config: FleetConfig, key: SigningKey, renew: Renewal, report: Callable[[str], None] = lambda _: None
+        self, config: FleetConfig, keys: OrderKeys, renew: Renewal, report: Callable[[str], None] = lambda _: None
     ) -> None:
         """Prepare a worker; `report` gets a word for people when it stands by or works."""
         self._config = config
-        self._key = key
+        self._keys = keys
         self._renew = renew
         self._report = report
         self._facts: Inbox[Incoming] = Inbox()
@@ -87,6 +88,7 @@ class Worker:
         self._sweep = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
         self._broker = BrokerConnection(config.broker, CLIENT_ID, self._on_message)
+        self._asked_again: dict[str, float] = {}  # cabinet → time of the event loop
         self.working = asyncio.Event()
 
     async def run(self) -> None:
@@ -115,6 +117,7 @@ class Worker:
                     group.create_task(self._renew_certificates(pool))
                     group.create_task(self._send(pool))
                     group.create_task(self._keep_house(pool))
+                    group.create_task(self._hand_out_keys(pool))
 
     async def _hold_lock(self, lock: Connection) -> None:
         """Return when this worker may work; stand by while another one does."""
@@ -147,8 +150,19 @@ class Worker:
                 self._acknowledge(each)
 
     def _acknowledge(self, done: Acknowledgement) -> None:
-        """Send the acknowledgement, after the commit. If it is lost, the facts come again, and then this too."""
-        self._send_soon(Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number), "ack")
+        """Send the acknowledgement, after the commit. If it is lost, the facts come again, and then this too.
+
+        If facts before those that came are missing, as after a restore from a backup, they are asked for again.
+        """
+        again = done.again and self._may_ask_again(done.cabinet)
+        self._send_soon(Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number, again=again), "ack")
+
+    def _may_ask_again(self, cabinet: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now < self._asked_again.get(cabinet, 0.0) + AGAIN_S:
+            return False
+        self._asked_again[cabinet] = now
+        return True
 
     async def _take_states(self, pool: Pool) -> None:
         while True:
@@ -183,7 +197,8 @@ class Worker:
     async def _send(self, pool: Pool) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sweep.wait(), SWEEP_S)
+                async with asyncio.timeout(SWEEP_S):  # not wait_for: in Python 3.11 it may lose a cancellation
+                    await self._sweep.wait()
             self._sweep.clear()
             if self._broker.connected.is_set():  # without a broker an order stays held, and is given back in time
                 await _retried(lambda: self._send_starts(pool))
@@ -199,7 +214,7 @@ class Worker:
     async def _send_start(self, pool: Pool, order: messages.StartOrder) -> None:
         try:
             outcome = await self._broker.send(
-                messages.down(order.cabinet, "order"), orders.sign(self._key, order), sending.ORDER_LIFE_S
+                messages.down(order.cabinet, "order"), orders.sign(self._keys.signing_key, order), sending.ORDER_LIFE_S
             )
         except BrokerError as error:
             log.warning("order %s: %s: it will be asked for", order.order, error)
@@ -231,12 +246,14 @@ class Worker:
 
     async def _deliver(self, message: Down, name: str, expires_s: int) -> None:
         try:
-            await self._broker.send(messages.down(message.cabinet, name), orders.sign(self._key, message), expires_s)
+            await self._broker.send(
+                messages.down(message.cabinet, name), orders.sign(self._keys.signing_key, message), expires_s
+            )
         except BrokerError as error:
             log.warning("%s to %s: %s: a later sweep sends it again", name, message.cabinet, error)
 
     def _send_soon(self, message: Down, name: str) -> None:
-        self._broker.send_soon(messages.down(message.cabinet, name), orders.sign(self._key, message))
+        self._broker.send_soon(messages.down(message.cabinet, name), orders.sign(self._keys.signing_key, message))
 
     def _start(self, work: Awaitable[None]) -> None:
         """Run something beside the sweep: a broker that is slow with one message does not keep the others."""
@@ -244,12 +261,28 @@ class Worker:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
+    async def _hand_out_keys(self, pool: Pool) -> None:
+        """Give each cabinet that is online the present set of keys for orders."""
+        while True:
+            try:
+                self._keys.refresh()
+                async with pool.connection() as connection:
+                    cabinets = await order_keys.without(connection, self._keys.public())
+                for cabinet in cabinets:
+                    self._send_soon(self._keys.message(cabinet), "keys")
+            except (CabinetError, psycopg.Error) as error:
+                log.warning("keys for orders: %s: again in a minute", error)
+            await asyncio.sleep(MINUTE_S)
+
     async def _keep_house(self, pool: Pool) -> None:
         minutes = 0
         while True:
             try:
                 async with pool.connection() as connection:
                     await housekeeping.every_minute(connection)
+                    behind = await housekeeping.behind(connection)
+                for each in behind:
+                    self._acknowledge(Acknowledgement(*each, again=True))
                 if minutes % MINUTES_AN_HOUR == 0:
                     async with pool.connection() as connection:
                         await housekeeping.hourly(connection, self._config.retention)

@@ -56,6 +56,7 @@ def test_control_file_says_which_python_and_system():
     fields = {"version": "1", "architecture": "arm64", "installed_kib": 1, "pythons": "python3 (>= 3.11~)"}
     control = (PACKAGING / "control.in").read_text().format(**fields)
     assert "Depends: python3 (>= 3.11~), libc6 (>= 2.36)" in control
+    assert "openssl" in control.split("Depends: ")[1].splitlines()[0].split(", "), "keys of the uplink are made by it"
     assert set(deb_packages.PLATFORMS) == {"amd64", "arm64"}
 
 
@@ -69,6 +70,13 @@ def test_control_file_says_which_python_and_system():
 def test_dependency_lets_in_each_python_that_has_compiled_parts_and_no_other(pythons, depends):
     assert build_deb.python_dependency(pythons) == depends
     assert make_bundle.pythons_in(depends) == pythons  # as a bundle of it says
+
+
+def test_cabinets_package_carries_nothing_of_the_fleet():
+    """The wheel holds both; a cabinet has neither the authority's code nor its libraries."""
+    assert "fleet" in deb_packages.LEFT_OUT.read_text().splitlines()
+    locked = (PACKAGING / "locked.txt").read_text()
+    assert not [name for name in ("cryptography", "psycopg") if f"\n{name}" in locked]
 
 
 # --- what its scripts do ----------------------------------------------------------------------------------------------
@@ -117,8 +125,8 @@ def purged(tmp_path):
     def purge(mounts: bool = False, **environment: str) -> set[str]:
         state = tmp_path / "var/lib/cabinet"
         for name in ("cabinet.db", "cabinet.db-wal", "console-staff.json", "latches.json", "keys/usage.key",
-                     "backups/cabinet-000001.db", "trips/1.trip", "update/old.deb", "everything-off",
-                     *(["lost+found/#12"] if mounts else [])):  # fmt: skip
+                     "backups/cabinet-000001.db", "trips/1.trip", "uplink/identity.pem", "update/old.deb",
+                     "everything-off", *(["lost+found/#12"] if mounts else [])):  # fmt: skip
             (state / name).parent.mkdir(parents=True, exist_ok=True)
             (state / name).touch()
         (tmp_path / "etc/cabinet").mkdir(parents=True)

@@ -8,12 +8,14 @@ ROOT = Path(__file__).parents[1]
 
 # All that the fleet may import of the cabinet: words, pure parts, pages over ports, and helpers that know no cabinet.
 FLEET_KNOWS = (
-    "cabinet.billing", "cabinet.clock", "cabinet.config.check", "cabinet.errors", "cabinet.model",
+    "cabinet.billing", "cabinet.clock", "cabinet.config.check", "cabinet.config.reference", "cabinet.errors",
+    "cabinet.model",
     "cabinet.normal_form", "cabinet.pin_codes", "cabinet.plain_text", "cabinet.records", "cabinet.reports",
     "cabinet.safe_output", "cabinet.secret_hash", "cabinet.sections", "cabinet.service.charges.pricing",
     "cabinet.service.ports", "cabinet.service.property_ports", "cabinet.service.property_views",
     "cabinet.system.atomic_file", "cabinet.system.file_output", "cabinet.system.sd_notify",
-    "cabinet.system.secret_files", "cabinet.texts", "cabinet.trips.format", "cabinet.uplink.messages",
+    "cabinet.system.secret_files", "cabinet.texts", "cabinet.trips.format", "cabinet.uplink.anchors",
+    "cabinet.uplink.messages",
     "cabinet.uplink.mqtt_client", "cabinet.uplink.orders", "cabinet.usage_chain", "cabinet.web",
 )  # fmt: skip
 ONLY_THE_FLEET = ("fleet", "psycopg", "psycopg_pool", "cryptography")  # installed on no cabinet

@@ -1,6 +1,7 @@
 """`cabinet usage`: export the usage log, and verify that it was not changed."""
 
 import argparse
+import base64
 import contextlib
 import re
 import sqlite3
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from nacl.signing import VerifyKey
 
 from cabinet import config as configuration
 from cabinet import normal_form, plain_text
 from cabinet.clock import SystemClock, days_ms
 from cabinet.commands.options import add_config, add_days
 from cabinet.config import Config
-from cabinet.errors import CabinetError, StoreError
+from cabinet.errors import CabinetError, StoreError, os_error_at
+from cabinet.link.uplink_protocol import keys_file, read_keys
 from cabinet.records import SignedClosing, UsageFilter
 from cabinet.reports import kept, usage_csv, usage_sums, usage_xlsx
 from cabinet.service.accounts import admin
@@ -25,6 +28,7 @@ from cabinet.store import month_closing, proof, usage
 from cabinet.store.database import Database
 from cabinet.system import file_output
 from cabinet.texts import LANGUAGES
+from cabinet.uplink.anchors import AnchorError, open_anchor
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet usage verify --key $(cat cabinet.key) --closings closings.jsonl\n"
         "  cabinet usage heads >> heads.jsonl; cabinet usage verify --heads heads.jsonl\n"
         "  cabinet usage verify --export november.xlsx\n"
+        "  cabinet usage verify --anchor anchor.json\n"
         "  cabinet usage verify --receipt SG-1-00000042 '3f1c…'"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -64,6 +69,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--closings", type=Path, metavar="FILE", help="closings that you have kept, as they were listed"
     )
     verify.add_argument("--heads", type=Path, metavar="FILE", help="heads that you have kept, as they were listed")
+    verify.add_argument(
+        "--anchor", type=Path, metavar="FILE", help="heads signed by the fleet (fleet usage heads --sign)"
+    )
     verify.add_argument("--export", type=Path, metavar="FILE", help="an export that you have kept: csv, xlsx or jsonl")
     verify.add_argument(
         "--receipt", nargs=2, metavar=("ORDER", "HASH"), help="a resident's receipt: order or record number, and hash"
@@ -137,6 +145,7 @@ def _verify(database: Database, config: Config, args: argparse.Namespace) -> int
     kept_closings = kept.closings(args.closings) if args.closings is not None else kept.KeptClosings([])
     marks = kept.heads(args.heads) if args.heads is not None else []
     marks += kept.export(args.export) if args.export is not None else []
+    marks += _anchor(config, args.anchor) if args.anchor is not None else []
     with database.reading() as connection:
         found = usage.verify(connection)
         own = list(month_closing.all_signed(connection))
@@ -181,6 +190,21 @@ def _trusted_key(
         f"this cabinet signs with another key than the one kept: {signs_with} in {path}, kept {trusted}: put the file"
         " back from a backup, or, if you replaced it yourselves, keep the new key beside the old one"
     ]
+
+
+def _anchor(config: Config, path: Path) -> list[proof.KeptRecord]:
+    """Return the marks of heads that the cabinet's own fleet has signed. Raises CabinetError."""
+    keys = read_keys(keys_file(Path(config.paths.state)))
+    if keys is None:
+        raise CabinetError("this cabinet is not enrolled at a fleet: there is no key to check the signature with")
+    with os_error_at(path):
+        content = path.read_bytes()
+    trusted = {key.key_id: VerifyKey(base64.b64decode(key.public)) for key in keys.keys}
+    try:
+        anchor = open_anchor(content, trusted, keys.cabinet)
+    except AnchorError as error:
+        raise CabinetError(f"{path}: {error}") from error
+    return [proof.KeptRecord(head.number, head.record_hash, f"{path.name}, {head.day}") for head in anchor.heads]
 
 
 def _receipt(connection: sqlite3.Connection, which: str, record_hash: str) -> proof.KeptRecord:

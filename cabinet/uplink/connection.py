@@ -30,6 +30,7 @@ WILL_DELAY_S = 45  # a gap of the mobile network that is shorter is none
 SESSION_EXPIRY_S = 60
 MAX_PACKET_BYTES = messages.MAX_MESSAGE + 1024
 MAX_RECEIVED = 100  # messages that wait here; more are dropped, and the fleet asks or sends again
+MAX_QUEUED = 100  # to be sent; each sender waits for its acknowledgement, so there are a dozen at most
 MAX_IN_FLIGHT = 20
 
 # OpenSSL's X509_V_FLAGNO_CHECK_TIME, which Python has no name for: the chain is verified without the present time.
@@ -127,6 +128,7 @@ class FleetConnection:
             will=_will(broker.cabinet),
             tls_context=tls_context(broker, trusted_time),
             max_queued_incoming_messages=MAX_RECEIVED,
+            max_queued_outgoing_messages=MAX_QUEUED,
             max_inflight_messages=MAX_IN_FLIGHT,
             logger=logger,
         )

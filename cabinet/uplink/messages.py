@@ -37,6 +37,7 @@ Measured = Annotated[int, msgspec.Meta(ge=-(2**40), le=2**40)]  # thousands of t
 Outlet = Annotated[int, msgspec.Meta(ge=1, le=MAX_OUTLET)]
 OutletOrCabinet = Annotated[int, msgspec.Meta(ge=0, le=MAX_OUTLET)]  # 0 is the cabinet
 OrderNumber = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9][A-Z0-9-]{7,31}$")]
+KeyId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
 CabinetId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,31}$")]
 
 
@@ -76,7 +77,7 @@ class Online(msgspec.Struct, frozen=True):
     site_id: str = ""
     timezone: str = ""
     usage_key: Short = ""  # public key of the monthly closings, base64
-    keys: list[str] = []  # ids of the fleet's keys that may sign for this cabinet
+    keys: Annotated[list[KeyId], msgspec.Meta(max_length=2)] = []  # of the fleet, that may sign for this cabinet
     outlets: Annotated[list[OutletPlace], msgspec.Meta(max_length=MAX_OUTLET)] = []
 
 
@@ -304,7 +305,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, tag="certificate", 
 class FleetKey(msgspec.Struct, frozen=True):
     """A public key of the fleet's orders; two at most are valid at once."""
 
-    key_id: Annotated[str, msgspec.Meta(min_length=8, max_length=8)]
+    key_id: KeyId
     public: str  # Ed25519, base64
 
 

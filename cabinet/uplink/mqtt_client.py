@@ -21,6 +21,7 @@ class MqttClient(aiomqtt.Client):
     def __init__(self, *words: Any, **options: Any) -> None:
         super().__init__(*words, **options)
         self._lost = asyncio.Event()
+        self._dropped = False
         self._loss = aiomqtt.MqttError("the connection is lost")
 
     def connect_within(self, seconds: float) -> None:
@@ -53,8 +54,13 @@ class MqttClient(aiomqtt.Client):
         while True:
             yield await self._unless_lost(self._queue.get())
 
+    async def gone(self) -> None:
+        """Return when the connection is lost."""
+        await self._lost.wait()
+
     def drop(self) -> None:
         """Close the socket without a farewell: the broker publishes the will unless a new connection is in time."""
+        self._dropped = True
         if self._misc_task is not None:
             self._misc_task.cancel()
         with contextlib.suppress(OSError, ValueError):
@@ -72,7 +78,9 @@ class MqttClient(aiomqtt.Client):
 
     def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:
         def watch() -> None:
-            if self._is_open(sock):
+            if self._dropped:
+                self.drop()  # given up while its thread was connecting
+            elif self._is_open(sock):
                 self._loop.add_reader(sock.fileno(), self._read)
                 self._misc_task = self._loop.create_task(self._misc_loop())
 

@@ -44,7 +44,9 @@ class Signal:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
         try:
-            await asyncio.wait_for(waiter, within_s)
+            # Not asyncio.wait_for: in Python 3.11 it loses a cancellation that comes together with the result.
+            async with asyncio.timeout(within_s):
+                await waiter
         except TimeoutError:
             pass
         finally:

@@ -38,15 +38,13 @@ class ServiceSocket:
         self._path = path
 
     async def ask(self, question: UplinkQuestion, kind: type[T]) -> T:
-        async def exchange() -> UplinkReply:
-            reader, writer = await self._connect(question)
-            try:
-                return await self._reply(reader)
-            finally:
-                writer.close()
-
         try:
-            reply = await asyncio.wait_for(exchange(), ANSWER_WITHIN_S)
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                reader, writer = await self._connect(question)
+                try:
+                    reply = await self._reply(reader)
+                finally:
+                    writer.close()
         except TimeoutError as error:
             raise LinkError(f"{self._path}: no answer within {ANSWER_WITHIN_S:g} s") from error
         if not isinstance(reply, kind):

@@ -32,7 +32,7 @@ from cabinet.uplink.connection import FleetConnection, Received
 from cabinet.uplink.enrolment import EnrolmentFiles, Life, Place
 from cabinet.uplink.messages import CertificateRequest
 from cabinet.uplink.problems import EnrolmentError, LinkFailed
-from cabinet.uplink.renewal import open_certificate
+from cabinet.uplink.renewal import open_certificate, take_keys, trusted_ids
 from cabinet.uplink.senders import FactSender, ServiceView, StateSender
 from cabinet.uplink.service_client import UplinkServiceClient
 
@@ -44,7 +44,7 @@ ENROLMENT_EVERY_S = 5.0
 HOUSEKEEPING_S = 3600.0  # known time on disk, and whether the certificate is due
 MAX_SHORT_CONNECTIONS = 5  # in a row; then they count as closed by the broker on purpose
 MAX_HANDED_OVER = 8  # messages at the service at once; a start waits there for the guard
-ACK, CERTIFICATE, DESIRED = "ack", "certificate", "desired"  # topics below down/
+ACK, CERTIFICATE, DESIRED, KEYS = "ack", "certificate", "desired", "keys"  # topics below down/
 
 Connect = Callable[..., Awaitable[FleetConnection]]
 
@@ -204,7 +204,8 @@ class Uplink:
             self._back_off.lasted((self._clock.monotonic_ns() - began_ns) / NS)
             if not self._enrolled.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._enrolled.wait(), self._back_off.pause_s(refused))
+                    async with asyncio.timeout(self._back_off.pause_s(refused)):
+                        await self._enrolled.wait()
 
     def _is_closed_again(self, began_ns: int) -> bool:
         """Count short connections: Mosquitto does not say that another client took the identity over."""
@@ -216,14 +217,13 @@ class Uplink:
         """Connect and pass messages until the connection fails. Raises LinkFailed, LinkError, CabinetError."""
         broker = self._files.broker(place)
         life = await asyncio.to_thread(self._files.life)
-        online = await self._service.ask(AskOnline(), OnlineBody)
+        online = await self._online_body()
         if self._status.state != "refused":
             self._now_in("connecting", self._status.error, place, life)
         known_s = max(self._files.known_time_s(), life.not_before_s)
         connection = await self._connect(broker, trusted_time=self._clock.wall().trusted, not_before_unix_s=known_s)
         try:
-            await connection.publish("online", bytes(online.body), retain=True)
-            self._online = bytes(online.body)
+            await self._publish_online(connection, online)
             self._now_in("connected", "", place, life)
             self._facts.begin_again()
             await _first_of(
@@ -245,10 +245,19 @@ class Uplink:
             if self._view.service_returned or (changed is not None and changed.epoch != epoch):
                 self._view.service_returned = False
                 epoch = None if changed is None else changed.epoch
-                online = bytes((await self._service.ask(AskOnline(), OnlineBody)).body)
+                online = await self._online_body()
                 if online != self._online:
-                    await connection.publish("online", online, retain=True)
-                    self._online = online
+                    await self._publish_online(connection, online)
+
+    async def _online_body(self) -> bytes:
+        """Return the service's `online`, with the keys that this cabinet trusts. Raises LinkError."""
+        body = bytes((await self._service.ask(AskOnline(), OnlineBody)).body)
+        online = messages.decode_online(body)
+        return messages.encode(msgspec.structs.replace(online, keys=trusted_ids(self._files.keys)))
+
+    async def _publish_online(self, connection: FleetConnection, online: bytes) -> None:
+        await connection.publish("online", online, retain=True)
+        self._online = online
 
     async def _receive(self, connection: FleetConnection, place: Place) -> None:
         taken: set[asyncio.Task[None]] = set()
@@ -269,6 +278,8 @@ class Uplink:
         try:
             if received.name == CERTIFICATE and not received.retained:
                 self._renew(place, received.payload)
+            elif received.name == KEYS and not received.retained:
+                await self._take_keys(connection, place, received.payload)
             else:
                 await self._hand_over(connection, received)
         except (LinkFailed, LinkError) as error:
@@ -301,13 +312,22 @@ class Uplink:
                     csr = await asyncio.to_thread(self._request_if_due, wall.unix_ms // 1000)
                     if csr is not None:
                         await connection.publish("csr", messages.encode(CertificateRequest(csr)))
-                except (OSError, EnrolmentError) as error:
+                except LinkFailed:
+                    raise
+                except (OSError, CabinetError) as error:  # such as a full disk: the connection is still good
                     log.warning("certificate and known time: %s", error)
             await asyncio.sleep(HOUSEKEEPING_S)
 
     def _request_if_due(self, now_s: int) -> str | None:
         """Return a request for the next certificate, with a new key, if the present one's time has come; else None."""
         return self._files.new_request() if now_s >= self._files.life().renew_from_s else None
+
+    async def _take_keys(self, connection: FleetConnection, place: Place, payload: bytes) -> None:
+        try:
+            log.info("keys of the fleet: %s", " ".join(take_keys(payload, self._files.keys, place.cabinet)))
+        except CabinetError as error:
+            log.warning("refused: keys: %s", error)
+        await self._publish_online(connection, await self._online_body())
 
     def _renew(self, place: Place, payload: bytes) -> None:
         try:

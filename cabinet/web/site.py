@@ -13,6 +13,7 @@ from litestar.params import FromPath
 from litestar.response import Response
 from litestar.types import (
     ControllerRouterHandler,
+    ExceptionHandlersMap,
     LifeSpanReceive,
     LifeSpanScope,
     LifeSpanSend,
@@ -121,8 +122,12 @@ def assemble(
     streams: Streams,
     handlers: Sequence[ControllerRouterHandler],
     openapi: OpenAPIConfig | None = None,
+    failures: "ExceptionHandlersMap | None" = None,
 ) -> Application:
-    """Return the application of the residents' pages and of `handlers`, with the protections of all of them."""
+    """Return the application of the residents' pages and of `handlers`, with the protections of all of them.
+
+    `failures`: handlers of exceptions besides those of all pages.
+    """
     secure_headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if site.secure else {})
     encoded = [(name.lower().encode(), value.encode()) for name, value in secure_headers.items()]
 
@@ -134,7 +139,7 @@ def assemble(
 
     app = Application(
         [resident.router, charging.router, account.router, *handlers, static_file, robots],
-        exception_handlers=errors.HANDLERS,
+        exception_handlers={**errors.HANDLERS, **(failures or {})},
         before_send=[add_headers],
         guards=[front.refuse_malformed],
         request_max_body_size=MAX_BODY,

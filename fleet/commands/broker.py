@@ -1,14 +1,17 @@
 """`fleet broker`: make the fleet's keys and certificates, and write the broker's folder; rotate the keys of orders."""
 
 import argparse
+import asyncio
 import datetime
 from pathlib import Path
 
 from cabinet.clock import SystemClock
 from cabinet.errors import CabinetError
 from fleet import config as configuration
+from fleet import order_keys
 from fleet.broker import BrokerFolder
 from fleet.config import FleetConfig
+from fleet.store import database
 from fleet.trust import TrustFolder, public_key
 
 
@@ -42,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _action(actions, "new-key", "make one more key for orders; two at most")
     retire = _action(actions, "retire-key", "delete a key for orders: what it signed is refused from then on")
     retire.add_argument("key", metavar="KEY", help="its id, from `fleet broker keys`")
+    retire.add_argument("--force", action="store_true", help="also if a cabinet has no other key")
 
 
 def _action(
@@ -60,6 +64,8 @@ def main(args: argparse.Namespace) -> int:
     elif args.action == "new-key":
         print(trust.add_order_key())
     elif args.action == "retire-key":
+        if not args.force:
+            asyncio.run(_check_others(config.database.url, trust, args.key))
         trust.retire_order_key(args.key)
     else:
         for key in trust.signing_keys():
@@ -77,6 +83,19 @@ def _write(config: FleetConfig, trust: TrustFolder, args: argparse.Namespace) ->
     folder = BrokerFolder(args.folder or Path(broker.folder))
     folder.write(trust, port=broker.public_port, fleet_host=_listen_address(broker.host), fleet_port=broker.port)
     print(f"mosquitto -c {folder.configuration}")
+
+
+async def _check_others(url: str, trust: TrustFolder, key_id: str) -> None:
+    """Raise CabinetError if a cabinet trusts none of the keys that stay."""
+    async with await database.connect(url) as connection:
+        for key in trust.public_keys():
+            if key.key_id != key_id:
+                cabinets = await order_keys.that_do_not_trust(connection, key.key_id)
+                if cabinets:
+                    raise CabinetError(
+                        f"{len(cabinets)} cabinets do not have key {key.key_id} yet, such as {cabinets[0]}: "
+                        "with --force they have to be enrolled again"
+                    )
 
 
 def _listen_address(host: str) -> str:

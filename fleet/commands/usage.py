@@ -12,18 +12,20 @@ from typing import BinaryIO
 import msgspec
 
 from cabinet import plain_text
-from cabinet.clock import days_ms
+from cabinet.clock import SystemClock, days_ms
 from cabinet.errors import CabinetError
 from cabinet.records import UsageRecord
 from cabinet.reports import usage_csv, usage_xlsx
 from cabinet.system import file_output
 from cabinet.texts import LANGUAGES
+from cabinet.uplink.anchors import Anchor, sign_anchor
 from fleet import verify
 from fleet.commands import options
 from fleet.config import FleetConfig
 from fleet.store import companies, usage
 from fleet.store.database import Connection
 from fleet.store.usage import FleetUsageFilter, MirroredRecord
+from fleet.trust import TrustFolder
 from fleet.verify import VerifiedLogs
 
 AT_A_TIME = 1000  # records
@@ -53,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_action(actions, "alarms", "problems that were found while records arrived")
     heads = options.add_action(actions, "heads", "number and hash of the last record of each epoch of a cabinet")
     heads.add_argument("--cabinet", required=True, metavar="ID")
+    heads.add_argument("--sign", action="store_true", help="signed, for `cabinet usage verify --anchor FILE`")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -176,7 +179,13 @@ def _alarms(args: argparse.Namespace, problems: list[str]) -> options.Work:
 def _heads(args: argparse.Namespace, _: list[str]) -> options.Work:
     async def work(connection: Connection, config: FleetConfig) -> None:
         company = await options.company_of(connection, args.company)
-        for head in await usage.heads(connection, company.id, args.cabinet):
+        found = await usage.heads(connection, company.id, args.cabinet)
+        if args.sign:
+            key = TrustFolder(Path(config.trust.folder)).signing_keys()[0]
+            anchor = Anchor(args.cabinet, SystemClock().wall().unix_ms, found)
+            sys.stdout.write(plain_text.json_text(sign_anchor(key, anchor)) + "\n")
+            return
+        for head in found:
             sys.stdout.write(plain_text.json_text(msgspec.json.encode(head)) + "\n")
 
     return work

@@ -17,6 +17,7 @@ from cabinet.uplink.messages import Certificate
 from fleet import config as configuration
 from fleet import enrolment
 from fleet.config import FleetConfig
+from fleet.order_keys import OrderKeys
 from fleet.store.database import Connection, SchemaError
 from fleet.trust import TrustFolder
 from fleet.worker import Worker
@@ -51,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
 async def _work(config: FleetConfig) -> None:
     """Run workers, one after the other, until SIGTERM or SIGINT."""
     trust = TrustFolder(Path(config.trust.folder))
-    key = trust.signing_keys()[0]  # the oldest: cabinets that have not got a newer one know it
+    keys = OrderKeys(trust.signing_keys)
     clock = SystemClock()
 
     async def renew(connection: Connection, cabinet: str, csr_pem: str) -> Certificate:
@@ -59,7 +60,7 @@ async def _work(config: FleetConfig) -> None:
         return await enrolment.renew(connection, trust, cabinet, csr_pem, now, config.trust.certificate_days)
 
     notifier = Notifier()
-    task = asyncio.create_task(_again_and_again(lambda: Worker(config, key, renew, notifier.ready)))
+    task = asyncio.create_task(_again_and_again(lambda: Worker(config, keys, renew, notifier.ready)))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)

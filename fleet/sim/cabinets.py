@@ -198,11 +198,9 @@ class SimulatedCabinet:
     def receive(self, payload: bytes) -> None:
         """Act on a message of the fleet. Raises MessageError for one that is not to be trusted."""
         match orders.open_signed(payload, self._keys, self.cabinet):
-            case Ack(epoch=epoch, number=number) if epoch == self.epoch:
-                for done in range(self.acked + 1, number + 1):
-                    self.facts.pop(done, None)
-                self.acked = max(self.acked, min(number, self._number))
-                self.send_facts()
+            case Ack(epoch=epoch, number=number, again=again) if epoch == self.epoch:
+                self.acked = number if again else max(self.acked, min(number, self._number))
+                self.send_facts(again=again)
             case StartOrder() as order:
                 self.orders_received += 1
                 if self.deaf:

@@ -13,7 +13,7 @@ from cabinet.uplink.messages import OutletState, State
 from fleet.store import rows
 from fleet.store.database import Connection
 
-Condition = Literal["all", "offline", "silent", "fault", "full", "free"]
+Condition = Literal["all", "offline", "silent", "fault", "problems", "full", "free"]
 Sort = Literal["site", "name", "heard", "load", "free"]
 SORTS: dict[Sort, str] = {
     "site": "site.name, cabinet.name, cabinet.id",
@@ -26,7 +26,8 @@ CONDITIONS: dict[Condition, str] = {
     "all": "TRUE",
     "offline": "NOT cabinet.online",
     "silent": "cabinet.heard IS NULL OR cabinet.heard < now() - interval '11 minutes'",
-    "fault": "cabinet.fault IS NOT NULL OR cabinet.bad_outlets > 0 OR cabinet.problems > 0",
+    "fault": "cabinet.fault IS NOT NULL OR cabinet.bad_outlets > 0",
+    "problems": "cabinet.problems > 0",
     "full": "cabinet.online AND cabinet.free_outlets = 0",
     "free": "cabinet.online AND cabinet.free_outlets > 0",
 }
@@ -101,7 +102,7 @@ class Glance(msgspec.Struct, frozen=True):
     feed_mw: int
 
 
-_COLUMNS = (
+COLUMNS = (
     "cabinet.id, cabinet.company_id, cabinet.site_id, site.name AS site, site.address AS site_address, site.site_group,"
     " site.timezone, cabinet.name, cabinet.added, cabinet.revoked, cabinet.online, cabinet.online_changed,"
     " cabinet.heard, cabinet.software, cabinet.usage_key, cabinet.epoch, cabinet.boot, cabinet.challenge,"
@@ -133,7 +134,7 @@ async def get(
     return await rows.one(
         connection,
         CabinetRow,
-        f"SELECT {_COLUMNS}, cabinet.state{_FROM}"
+        f"SELECT {COLUMNS}, cabinet.state{_FROM}"
         f" WHERE cabinet.company_id = %(company)s AND cabinet.id = %(cabinet)s AND {_GROUPS}",
         {"company": company_id, "cabinet": cabinet, "groups": groups or []},
     )
@@ -165,7 +166,7 @@ async def listed(
     found = await rows.many(
         connection,
         CabinetRow,
-        f"SELECT {_COLUMNS}{_FROM}{where} ORDER BY {SORTS[sort]} OFFSET %(offset)s LIMIT %(limit)s",
+        f"SELECT {COLUMNS}{_FROM}{where} ORDER BY {SORTS[sort]} OFFSET %(offset)s LIMIT %(limit)s",
         parameters,
     )
     return CabinetPage(found, int(await rows.value(connection, f"SELECT count(*){_FROM}{where}", parameters)))
@@ -219,7 +220,7 @@ async def with_free_outlets(
     return await rows.many(
         connection,
         CabinetRow,
-        f"SELECT {_COLUMNS}, cabinet.state{_FROM} WHERE cabinet.company_id = %s AND cabinet.revoked IS NULL"
+        f"SELECT {COLUMNS}, cabinet.state{_FROM} WHERE cabinet.company_id = %s AND cabinet.revoked IS NULL"
         " AND cabinet.online AND free_outlets > 0 AND cabinet.id <> %s"
         " ORDER BY cabinet.site_id <> %s, site.name, cabinet.name, cabinet.id LIMIT %s",
         (company_id, but_not, site_id, limit),
@@ -265,7 +266,7 @@ async def rename(connection: Connection, company_id: int, cabinet: str, name: st
 
 async def everyone(connection: Connection, *, with_revoked: bool = False) -> list[CabinetRow]:
     """Return all cabinets of all companies by id; for the operator of the fleet only."""
-    sql = f"SELECT {_COLUMNS}{_FROM} WHERE %s OR cabinet.revoked IS NULL ORDER BY cabinet.id"
+    sql = f"SELECT {COLUMNS}{_FROM} WHERE %s OR cabinet.revoked IS NULL ORDER BY cabinet.id"
     return await rows.many(connection, CabinetRow, sql, (with_revoked,))
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from cabinet.records import CurvePoint
-from fleet.store import rows
+from fleet.store import cabinets, orders, rows
+from fleet.store.cabinets import CabinetRow
 from fleet.store.database import Connection
 from fleet.store.orders import OrderRow
 from fleet.store.residents import ResidentListRow
@@ -19,6 +20,65 @@ class OutletPrint(msgspec.Struct, frozen=True):
     cabinet: str
     number: int
     code: str
+
+
+class ScannedOutlet(CabinetRow, frozen=True, kw_only=True):
+    """A cabinet, and what its outlet's page needs: read in one statement, because it is the page that is read most."""
+
+    outlet: int
+    code: str
+    company: str
+    complaint_phone: str
+    tariffs: Any  # desired value in force
+    taken: bool  # by an order
+    now: datetime.datetime
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """The resident of a token, with the money."""
+
+    id: int
+    company_id: int
+    card: str | None
+    phone: str | None
+    tariff_group: str
+    balance_fen: int
+    held_fen: int
+    unused_s: float
+
+
+async def scanned(connection: Connection, code: str) -> ScannedOutlet | None:
+    """Return the outlet with this printed code, of any company: the code is public and leads to its company."""
+    return await rows.one(
+        connection,
+        ScannedOutlet,
+        f"SELECT {cabinets.COLUMNS}, cabinet.state, outlet.number AS outlet, code, company.name AS company,"
+        " complaint_phone, desired.applied_value AS tariffs, now() AS now,"
+        " EXISTS (SELECT 1 FROM charge_order WHERE charge_order.cabinet = cabinet.id"
+        " AND charge_order.outlet = outlet.number AND charge_order.state = ANY(%(open)s)) AS taken"
+        " FROM outlet JOIN cabinet ON cabinet.id = outlet.cabinet JOIN site ON site.id = cabinet.site_id"
+        " JOIN company ON company.id = cabinet.company_id"
+        " LEFT JOIN desired ON desired.cabinet = cabinet.id AND desired.kind = 'tariffs'"
+        " WHERE code = %(code)s AND cabinet.revoked IS NULL",
+        {"code": code, "open": list(orders.OPEN)},
+    )
+
+
+async def signed_in(connection: Connection, token_hash: str, at: str = "") -> SignedIn | None:
+    """Return the resident of a token, if the outlet with the code `at` is not of another company."""
+    return await rows.one(
+        connection,
+        SignedIn,
+        "SELECT resident.id, resident.company_id, card, phone, tariff_group, coalesce(balance_fen, 0) AS balance_fen,"
+        " coalesce((SELECT sum(held_fen)::bigint FROM charge_order WHERE resident_id = resident.id"
+        " AND state IN ('held', 'sent', 'accepted', 'charging')), 0) AS held_fen,"
+        " extract(epoch FROM now() - used)::float AS unused_s FROM login"
+        " JOIN resident ON resident.id = resident_id AND NOT blocked AND NOT erased"
+        " LEFT JOIN account ON account.company_id = resident.company_id AND account.name = 'wallet:' || resident.id"
+        " WHERE token_hash = %(token)s AND expires > now() AND (%(at)s = '' OR NOT EXISTS (SELECT 1 FROM outlet"
+        " JOIN cabinet ON cabinet.id = outlet.cabinet WHERE code = %(at)s AND company_id <> resident.company_id))",
+        {"token": token_hash, "at": at},
+    )
 
 
 async def company_of_resident(connection: Connection, resident_id: int) -> int | None:

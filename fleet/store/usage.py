@@ -193,14 +193,13 @@ async def closings(connection: Connection, company_id: int, cabinet: str) -> lis
 
 
 async def heads(connection: Connection, company_id: int, cabinet: str) -> list[UsageHead]:
-    """Return the last record of every day of a cabinet's newest epoch, as the cabinet's own `usage verify` takes it."""
+    """Return the last record of every day of a cabinet, as the cabinet's own `usage verify` takes it."""
     cursor = await connection.execute(
         "SELECT DISTINCT ON (day) day, body::jsonb ->> 'site_id', number, record_hash FROM"
         " (SELECT usage_record.*, to_char(to_timestamp(ended_unix_ms / 1000.0) AT TIME ZONE timezone, 'YYYY-MM-DD')"
         " AS day FROM usage_record JOIN site ON site.id = usage_record.site_id WHERE usage_record.company_id = %s"
-        " AND cabinet = %s AND epoch = (SELECT epoch FROM fact_position WHERE cabinet = %s"
-        " ORDER BY first_seen DESC LIMIT 1)) AS records ORDER BY day, number DESC",
-        (company_id, cabinet, cabinet),
+        " AND cabinet = %s) AS records ORDER BY day, number DESC, received DESC",
+        (company_id, cabinet),
     )
     return [UsageHead(*row) for row in await cursor.fetchall()]
 

@@ -17,7 +17,7 @@ from cabinet.errors import Refused
 from cabinet.secret_hash import matches
 from cabinet.service.ports import ResidentView
 from fleet.config import FleetConfig
-from fleet.store import cabinets, logins, pages, residents, wallets
+from fleet.store import cabinets, logins, pages, residents
 from fleet.store.database import Connection, Pool
 from fleet.store.residents import FleetResidentRow
 from fleet.web.sms import SmsNotSent, SmsPort
@@ -30,7 +30,7 @@ MAX_TRIES_PER_CODE = 5
 CODE_GAP = datetime.timedelta(seconds=60)  # between two codes for one phone
 MAX_CODES_PER_ADDRESS = 20  # in an hour; many phones share the address of their mobile network
 HOUR = datetime.timedelta(hours=1)
-USED_AGAIN = datetime.timedelta(hours=6)  # the last use of a sign-in is written at most so often
+USED_AGAIN_S = 6 * 3600  # the last use of a sign-in is written at most so often
 
 LENGTH_OF_PHONE = 11
 _PHONE = re.compile(r"1[3-9][0-9]{9}")
@@ -169,25 +169,18 @@ class FleetAccounts:
             await logins.remove(connection, token_hash(token), everywhere=everywhere)
 
     async def resident(self, token: str, at: str = "") -> ResidentView:
+        hashed = token_hash(token)
         async with self._pool.connection() as connection:
-            login = await logins.get(connection, token_hash(token))
-            if login is None or login.resident_id is None:
-                raise Refused("signed_out")
-            if at:
-                outlet = await cabinets.by_code(connection, at)
-                if outlet is not None and outlet.company_id != login.company_id:
-                    raise Refused("signed_out")
-            row = await residents.get(connection, login.company_id, login.resident_id)
+            row = await pages.signed_in(connection, hashed, at)
             if row is None:
                 raise Refused("signed_out")
-            if await pages.now(connection) - login.used > USED_AGAIN:
-                await logins.touch(connection, login.token_hash)
-            wallet = await wallets.wallet(connection, row.company_id, row.id)
+            if row.unused_s > USED_AGAIN_S:
+                await logins.touch(connection, hashed)
         return ResidentView(
             row.id,
             row.card or "",
-            wallet.balance_fen,
-            wallet.held_fen,
+            row.balance_fen,
+            row.held_fen,
             row.tariff_group,
             phone="" if row.card or not row.phone else masked_phone(row.phone),
         )

@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 import datetime
 import itertools
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 
 import msgspec
 
+from cabinet.billing.tariff import Tariff
 from cabinet.errors import Refused
 from cabinet.model import REFUSALS
 from cabinet.records import CurvePoint
@@ -34,15 +36,18 @@ from fleet import orders
 from fleet.config import FleetConfig
 from fleet.store import cabinets, companies, pages, wallets
 from fleet.store import orders as order_rows
-from fleet.store.cabinets import CabinetRow, OutletRow
+from fleet.store.cabinets import CabinetRow
 from fleet.store.database import Connection, Pool
 from fleet.store.orders import OrderRow
+from fleet.store.pages import ScannedOutlet
 from fleet.store.wallets import WalletEntry
 from fleet.web import views
 from fleet.web.notices import CabinetNotices
 from fleet.web.views import FleetOutletView, FleetPlace, FleetSessionView, NearOutlet
 
 MAX_A_PAGE = 100
+PRICED_S = 2.0  # an outlet's row is good for its prices, which a tariff changes, for so long
+MAX_PRICED = 200
 LOOK_S = 30  # a viewer keeps the cabinet's state coming for so long
 LOOK_AGAIN_S = 15
 STOP_WITHIN_S = 5.0
@@ -86,6 +91,7 @@ class FleetCharges:
             guard_reachable=True,
         )
         self.queue = NoQueue()
+        self._priced: OrderedDict[str, tuple[ScannedOutlet, float]] = OrderedDict()
 
     # --- outlets -----------------------------------------------------------------------------------------------------
 
@@ -102,17 +108,13 @@ class FleetCharges:
 
     async def outlet(self, code: str) -> OutletView:
         async with self._pool.connection() as connection:
-            outlet, row = await self._found(connection, code)
-            place = await self._place(connection, row)
-            taken = await order_rows.open_at(connection, row.company_id, outlet.cabinet, outlet.number)
-            try:
-                await orders.tariff_for(connection, row, outlet.number, "", await pages.now(connection))
-                priced = True
-            except Refused:
-                priced = False
-            view = views.outlet_of(outlet, row, taken, place, priced=priced)
+            row = await self._scanned(connection, code)
+            self._remember(row)
+            place = self._place_of(row, row.company, row.complaint_phone, row.now)
+            priced = self._tariff(row, "") is not None
+            view = views.outlet_of(row.outlet, row.code, row, place, taken=row.taken, priced=priced)
             if view.condition != "free" or view.refusal is not None:
-                near = await self._near(connection, row, outlet.number)
+                near = await self._near(connection, row, row.outlet)
                 view = msgspec.structs.replace(view, place=msgspec.structs.replace(place, near=near))
             return view
 
@@ -120,29 +122,45 @@ class FleetCharges:
         return []  # the front page of a fleet leads to outlets by their codes only
 
     async def price(self, code: str, group: str, power_w: int | None = None) -> PriceView | None:
-        async with self._pool.connection() as connection:
-            outlet, row = await self._found(connection, code)
-            now = await pages.now(connection)
-            try:
-                tariff = await orders.tariff_for(connection, row, outlet.number, group, now)
-            except Refused:
-                return None
-        minute = pricing.SiteTime(row.timezone).minute(views.wall(now))
+        now = asyncio.get_running_loop().time()
+        row, read_at = self._priced.get(code, (None, 0.0))
+        if row is None or now - read_at > PRICED_S:
+            async with self._pool.connection() as connection:
+                row = await self._scanned(connection, code)
+        tariff = self._tariff(row, group)
+        if tariff is None:
+            return None
+        minute = pricing.SiteTime(row.timezone).minute(views.wall(row.now))
         return pricing.price_view(tariff, minute, power_w or pricing.EXAMPLE_POWER_W)
 
-    async def _found(self, connection: Connection, code: str) -> tuple[OutletRow, CabinetRow]:
+    async def _scanned(self, connection: Connection, code: str) -> ScannedOutlet:
         """Return the outlet with this code and its cabinet. Refuses unknown_code."""
-        outlet = await cabinets.by_code(connection, code)
-        row = None if outlet is None else await cabinets.get(connection, outlet.company_id, outlet.cabinet)
-        if outlet is None or row is None:
+        row = await pages.scanned(connection, code)
+        if row is None:
             raise Refused("unknown_code")
-        return outlet, row
+        return row
+
+    def _remember(self, row: ScannedOutlet) -> None:
+        """Keep the outlet for its prices, which the same page asks for next."""
+        self._priced[row.code] = row, asyncio.get_running_loop().time()
+        self._priced.move_to_end(row.code)
+        while len(self._priced) > MAX_PRICED:
+            self._priced.popitem(last=False)
+
+    def _tariff(self, row: ScannedOutlet, group: str) -> Tariff | None:
+        """Return the tariff of a charge that begins now; None if none is known."""
+        try:
+            return orders.chosen(orders.posted_of(row.tariffs), row, row.outlet, group, row.now)
+        except Refused:
+            return None
 
     async def _place(self, connection: Connection, row: CabinetRow) -> FleetPlace:
         company = await companies.get(connection, row.company_id)
         name, phone = ("", "") if company is None else (company.name, company.complaint_phone)
-        now = await pages.now(connection)
-        return views.place_of(row, name, phone or self._frame.complaint_phone, self._rules.minimum_hold_fen, now)
+        return self._place_of(row, name, phone, await pages.now(connection))
+
+    def _place_of(self, row: CabinetRow, company: str, phone: str, now: datetime.datetime) -> FleetPlace:
+        return views.place_of(row, company, phone or self._frame.complaint_phone, self._rules.minimum_hold_fen, now)
 
     async def _near(self, connection: Connection, row: CabinetRow, number: int) -> tuple[NearOutlet, ...]:
         """Return free outlets: of this cabinet first, then of its site, then of the company's other sites."""
@@ -167,8 +185,8 @@ class FleetCharges:
         """
         async with self._pool.connection() as connection:
             company_id = await self._company_of(connection, resident_id)
-            outlet, _row = await self._found(connection, code)
-        with self._notices.subscribed(outlet.cabinet) as changed:
+            row = await self._scanned(connection, code)
+        with self._notices.subscribed(row.id) as changed:
             async with self._pool.connection() as connection:
                 order = await orders.place(connection, self._rules, company_id, resident_id, code, choice, request_key)
             order = await self._later(order, changed, ANSWER_WITHIN_S, lambda each: each.state not in views.ON_ITS_WAY)

@@ -1,13 +1,19 @@
 """Assembly of the fleet's web application: residents' pages of `cabinet.web` over PostgreSQL, and the fleet's own."""
 
+from typing import Any
+
+import psycopg
 from litestar import get
 from litestar.params import FromPath
-from litestar.response import Redirect
-from litestar.types import ControllerRouterHandler
+from litestar.response import Redirect, Response
+from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
+from psycopg_pool import PoolTimeout
 
 from cabinet.clock import SystemClock, WallTime
+from cabinet.web import errors
 from cabinet.web import site as cabinet_site
 from cabinet.web.assets import Assets
+from cabinet.web.context import PageRequest, address_of, language_of
 from cabinet.web.live import Streams
 from cabinet.web.pages import Pages
 from cabinet.web.site import Application
@@ -27,6 +33,7 @@ from fleet.web.views import wall
 
 TIMEZONE = "Asia/Shanghai"  # of times on the pages; prices follow the time zone of their site
 MAX_STREAMS = 2000
+RETRY_AFTER_S = "5"
 
 
 def create_app(pool: Pool, config: FleetConfig, notices: CabinetNotices, sms: SmsPort | None = None) -> Application:
@@ -61,10 +68,23 @@ def create_app(pool: Pool, config: FleetConfig, notices: CabinetNotices, sms: Sm
     handlers: list[ControllerRouterHandler] = [routes.router, enrol.enrol, short_address, health.healthz]
     if residents.by_phone:
         handlers.append(phone.router)
-    return cabinet_site.assemble(site, pages, Streams(MAX_STREAMS, config.web.connections_per_address // 2), handlers)
+    return cabinet_site.assemble(
+        site, pages, Streams(MAX_STREAMS, config.web.connections_per_address // 2), handlers, failures=UNAVAILABLE
+    )
 
 
 @get("/q/{code:str}", include_in_schema=False)
 async def short_address(code: FromPath[str]) -> Redirect:
     """Lead to the outlet's page: the address for codes whose prefix a mini-program is bound to."""
     return Redirect(f"/s/{code}" if code.isalnum() and code.isascii() else "/", status_code=303)
+
+
+def on_unavailable(request: PageRequest, error: Exception) -> Response[Any]:
+    """Answer a database that cannot be reached, as in a failover: the same form may be sent again."""
+    log = FleetSite.of(request).log.logger("fleet.web", address_of(request))
+    log.error("%s %s: database: %s", request.method, request.url.path, " ".join(str(error).split()))
+    t = Pages.of(request).locales[language_of(request)].texts
+    return errors.error_page(request, 503, t("error.500.text"), {"Retry-After": RETRY_AFTER_S})
+
+
+UNAVAILABLE: ExceptionHandlersMap = {psycopg.OperationalError: on_unavailable, PoolTimeout: on_unavailable}

@@ -13,7 +13,7 @@ from cabinet.service.ports import CabinetView, OutletView, PlaceView, SessionSta
 from cabinet.uplink.messages import OutletState
 from fleet.order_table import OrderState
 from fleet.orders import is_fresh
-from fleet.store.cabinets import CabinetRow, OutletRow
+from fleet.store.cabinets import CabinetRow
 from fleet.store.orders import OrderRow
 from fleet.store.usage import MirroredRecord
 
@@ -98,15 +98,16 @@ def place_of(row: CabinetRow, company: str, phone: str, minimum_hold_fen: int, n
 
 
 def outlet_of(
-    outlet: OutletRow, row: CabinetRow, taken: OrderRow | None, place: FleetPlace, *, priced: bool
+    number: int, code: str, row: CabinetRow, place: FleetPlace, *, taken: bool, priced: bool
 ) -> FleetOutletView:
-    """Return the view of an outlet; `taken` is the order that takes it now, `priced` whether its tariff is known."""
-    state, seen = row.present(), row.outlet_state(outlet.number)
+    """Return the view of an outlet; `taken`: an order takes it now, `priced`: its tariff is known."""
+    state = row.present()
+    seen = None if state is None else next((each for each in state.outlets if each.number == number), None)
     condition = "unreachable" if seen is None else seen.condition
     refusal = "guard_unreachable" if seen is None else seen.refusal or (state.accepting if state is not None else None)
     if not place.online:
         condition, refusal = "unreachable", "cabinet_offline"
-    elif taken is not None:
+    elif taken:
         condition, refusal = "in_use", "outlet_busy"
     elif condition == "in_use":
         refusal = refusal or "outlet_busy"
@@ -118,8 +119,8 @@ def outlet_of(
         refusal = "not_ready"  # a code of a newer cabinet
     shown = seen if place.online else None
     return FleetOutletView(
-        number=outlet.number,
-        code=outlet.code,
+        number=number,
+        code=code,
         condition=condition,
         refusal=refusal,
         fault=None if shown is None else shown.fault,
@@ -128,8 +129,8 @@ def outlet_of(
         temperature_mc=None if shown is None else shown.temperature_mc,
         energy_today_mwh=0,
         note="" if shown is None else shown.note,
-        cabinet=outlet.cabinet,
-        company_id=outlet.company_id,
+        cabinet=row.id,
+        company_id=row.company_id,
         place=place,
     )
 

@@ -6,12 +6,15 @@ import pytest
 
 SLOW_FILES = {
     ".": "atomic_file",
+    "commands": "uplink",
     "console": "commissioning doing examples machine roles updates",
+    "fleet": "enrolment order_keys trust_commands",
     "guard": "alerts bus_speed bus_view cabinet_faults closing_queue demo_ticks evidence guard kept_state maintenance "
     "recorder shorts stuck_registers thermometers watching wear",
     "protections": "battery pulses_that_repeat stillness",
     "service": "clock_jumps commands killed_anywhere terms whole_session",
     "stickers": "stickers",
+    "uplink": "broker_rights enrolment link_faults trust_and_clock uplink",
     "web": "api_schema attacks fuzz property_residents property_staff property_usage sim walks",
 }  # fmt: skip
 SLOW = {

@@ -288,7 +288,8 @@ CREATE TABLE usage_record (
     PRIMARY KEY (cabinet, epoch, number)
 );
 CREATE INDEX usage_by_company ON usage_record (company_id, ended_unix_ms);
-CREATE INDEX usage_by_session ON usage_record (cabinet, session_id);
+-- A new epoch of a cabinet may repeat its whole log, as after a restore of its store: each record is kept once.
+CREATE UNIQUE INDEX usage_once ON usage_record (cabinet, session_id, record_hash);
 CREATE INDEX usage_by_order ON usage_record (order_number) WHERE order_number IS NOT NULL;
 
 CREATE TABLE usage_closing (
@@ -301,6 +302,8 @@ CREATE TABLE usage_closing (
     received TIMESTAMPTZ NOT NULL DEFAULT now(),
     PRIMARY KEY (cabinet, epoch, number)
 );
+
+CREATE UNIQUE INDEX closing_once ON usage_closing (cabinet, signature);
 
 -- Problems of a mirrored log: gap, fork, rewrite, bad_hash, bad_signature, other_key; `number` is the record's. And of the
 -- link: missing_fact (`number` is the fact's), code_taken (the outlet's).

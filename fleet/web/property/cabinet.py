@@ -117,7 +117,7 @@ async def _values(connection: Connection, who: FleetActor, row: CabinetRow) -> d
         order.outlet: order for order in await order_rows.unfinished(connection, who.company_id, row.id) if order.open
     }
     outlets = [
-        views.outlet_of(outlet, row, running.get(outlet.number), place, priced=True)
+        views.outlet_of(outlet.number, outlet.code, row, place, taken=outlet.number in running, priced=True)
         for outlet in await cabinets.outlets(connection, who.company_id, row.id)
     ]
     state = row.present()

@@ -9,11 +9,14 @@ import psycopg
 import pytest
 
 from cabinet.reports import kept
+from cabinet.uplink.anchors import open_anchor
+from cabinet.uplink.orders import key_id
 from cabinet_testing import fleet_scene as scene
 from cabinet_testing.fleet_facts import payload, simulated
 from fleet import ingest
 from fleet.main import COMMANDS, main
 from fleet.store import database
+from fleet.trust import TrustFolder
 
 
 @pytest.fixture
@@ -132,6 +135,16 @@ def test_heads_are_those_that_a_cabinets_own_verify_takes(fleet, mirrored, tmp_p
     path = tmp_path / "heads.jsonl"
     path.write_text(fleet("usage", "heads", "--company", "Green Court", "--cabinet", "c-one")[1])
     assert [mark.number for mark in kept.heads(path)] == [3]
+
+
+def test_heads_are_signed_with_the_key_that_the_cabinet_trusts(fleet, mirrored, tmp_path):
+    trust = TrustFolder(tmp_path / "trust")
+    trust.order_keys.mkdir(parents=True)
+    trust.add_order_key()
+    signed = fleet("usage", "heads", "--company", "Green Court", "--cabinet", "c-one", "--sign")[1]
+    key = trust.signing_keys()[0].verify_key
+    anchor = open_anchor(signed.encode(), {key_id(key): key}, "c-one")
+    assert [head.number for head in anchor.heads] == [3]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What docs/fleet.md and docs/fleet-config.md show is what the program takes."""
+"""Agreement of docs/fleet.md and docs/fleet-config.md with the program."""
 
 import re
 from pathlib import Path

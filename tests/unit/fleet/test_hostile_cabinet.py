@@ -17,6 +17,7 @@ from cabinet_testing.fleet_facts import payload, simulated
 from fleet import housekeeping, ingest, orders, plausible, sending, states
 from fleet.broker_connection import BrokerConnection, BrokerError, Message
 from fleet.order_book import OrderBook
+from fleet.order_keys import OrderKeys
 from fleet.store import cabinets, database, desired, facts, residents, rows, usage, wallets
 from fleet.store import orders as table
 from fleet.worker import Worker
@@ -69,7 +70,7 @@ async def taking(url, monkeypatch):
     async def renew(connection, cabinet, csr_pem):
         raise CabinetError(csr_pem)
 
-    worker = Worker(scene.config(url), SigningKey(bytes(range(32))), renew)
+    worker = Worker(scene.config(url), OrderKeys(lambda: [SigningKey(bytes(range(32)))]), renew)
     acknowledged = []
     monkeypatch.setattr(worker, "_acknowledge", lambda done: acknowledged.append((done.cabinet, done.number)))
     async with database.pool(url, 6) as pool, asyncio.TaskGroup() as group:

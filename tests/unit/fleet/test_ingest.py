@@ -15,9 +15,12 @@ from cabinet.uplink import messages
 from cabinet.uplink.messages import MonthClosed, OrderRefused, SessionSettled
 from cabinet_testing import fleet_scene as scene
 from cabinet_testing.fleet_facts import WALL, payload, simulated
-from fleet import ingest
+from fleet import housekeeping, ingest, states, verify
 from fleet.ingest import Incoming
+from fleet.sim.cabinets import SimulatedCabinet
+from fleet.states import CabinetState
 from fleet.store import database, facts, usage
+from fleet.verify import VerifiedLogs
 
 
 async def prepared(connection):
@@ -73,7 +76,7 @@ def test_facts_in_order_are_applied_and_the_log_is_mirrored_without_an_alarm(url
 def test_any_order_with_duplicates_holes_and_restarts_gives_the_same_tables_and_no_acknowledgement_runs_ahead(
     postgres, run, data
 ):
-    sims = [simulated(2), simulated(2, "c-two"), simulated(1, epoch="epoch-2")]
+    sims = [simulated(2), simulated(2, "c-two")]
     everything = [(sim, number) for sim in sims for number in sim.facts]
     order = data.draw(st.permutations(everything))
     again = data.draw(st.lists(st.sampled_from(everything), max_size=8))
@@ -88,7 +91,7 @@ def test_any_order_with_duplicates_holes_and_restarts_gives_the_same_tables_and_
             async with database.pool(url, 2) as pool:  # each batch is another life of the worker
                 acknowledged = await ingest.take_in(pool, [payload(sim, number) for sim, number in batch])
             async with await database.connect(url) as connection:
-                for cabinet, epoch, number in acknowledged:
+                for cabinet, epoch, number, _ in acknowledged:
                     cursor = await connection.execute(
                         "SELECT count(*) FROM fact WHERE cabinet = %s AND epoch = %s AND number <= %s",
                         (cabinet, epoch, number),
@@ -111,10 +114,12 @@ def test_facts_after_a_hole_wait_for_it_and_are_applied_when_it_is_filled(url, r
         async with await database.connect(url) as connection:
             await prepared(connection)
         async with database.pool(url, 2) as pool:
-            assert await ingest.take_in(pool, [payload(sim, 1, 2)]) == [("c-one", "epoch-1", 2)]
-            assert await ingest.take_in(pool, [payload(sim, 4, 5, 6)]) == [("c-one", "epoch-1", 2)]
-            assert await ingest.take_in(pool, [payload(sim, 3)]) == [("c-one", "epoch-1", 6)]
-            assert await ingest.take_in(pool, [payload(sim, 6)]) == [("c-one", "epoch-1", 6)], "its answer was lost"
+            assert await ingest.take_in(pool, [payload(sim, 1, 2)]) == [("c-one", "epoch-1", 2, False)]
+            assert await ingest.take_in(pool, [payload(sim, 4, 5, 6)]) == [("c-one", "epoch-1", 2, True)]
+            assert await ingest.take_in(pool, [payload(sim, 3)]) == [("c-one", "epoch-1", 6, False)]
+            assert await ingest.take_in(pool, [payload(sim, 6)]) == [("c-one", "epoch-1", 6, False)], (
+                "its answer was lost"
+            )
 
     run(body())
 
@@ -152,7 +157,7 @@ def test_a_fact_that_cannot_be_taken_up_is_set_aside_and_stops_nothing(url, run,
             done = await ingest.take_in(
                 pool, [payload(sim, *range(1, last + 1)), payload(simulated(1, "c-two"), 1, 2, 3)]
             )
-            assert sorted(done) == [("c-one", "epoch-1", last), ("c-two", "epoch-1", 3)]
+            assert sorted(done) == [("c-one", "epoch-1", last, False), ("c-two", "epoch-1", 3, False)]
         async with await database.connect(url) as connection:
             aside = await facts.set_aside(connection, company.company_id)
             assert [(each.number, bool(each.refused)) for each in aside] == [(5, True)]
@@ -175,7 +180,7 @@ def test_a_message_that_cannot_be_read_or_is_of_an_unknown_or_revoked_cabinet_is
                 payload(simulated(1, "c-unknown"), 1),
                 payload(simulated(1), 1),
             ]
-            assert await ingest.take_in(pool, batch) == [("c-one", "epoch-1", 1)]
+            assert await ingest.take_in(pool, batch) == [("c-one", "epoch-1", 1, False)]
 
     run(body())
 
@@ -243,14 +248,83 @@ def test_a_store_set_back_to_an_older_copy_is_a_fork_and_loses_no_bill(url, run)
     run(body())
 
 
-def test_a_new_epoch_begins_a_chain_of_its_own(url, run):
+def copied(sim, epoch, *, records):
+    """A cabinet whose new epoch repeats the log of `sim`, up to a record."""
+    copy = SimulatedCabinet(sim.cabinet, {}, lambda *_: None, epoch=epoch)
+    for fact in map(messages.decode_fact, sim.facts.values()):
+        if isinstance(fact, SessionSettled) and fact.record.number <= records:
+            copy.write(fact)
+            copy._records, copy._head = fact.record.number, fact.record.record_hash
+    return copy
+
+
+def test_a_new_store_begins_another_log_which_is_told_once(url, run):
     async def body():
         old, new = simulated(2), simulated(2, epoch="epoch-2")
         company, found = await alarms_of(url, [(old, sorted(old.facts)), (new, sorted(new.facts))])
-        assert found == []
+        assert found == [("new_log", 1)]
         async with await database.connect(url) as connection:
             places = await facts.positions(connection, company.company_id, "c-one")
             assert [(each.epoch, each.usage_number) for each in places] == [("epoch-2", 2), ("epoch-1", 2)]
+            sums = await usage.sums(connection, company.company_id, usage.FleetUsageFilter())
+            assert sums.records == 4
+
+    run(body())
+
+
+def test_an_epoch_that_repeats_the_whole_log_counts_each_record_once(url, run):
+    async def body():
+        old = simulated(3)
+        key = SigningKey(bytes(32))
+        old.write(closing(key, old))
+        new = copied(old, "epoch-2", records=3)
+        new.write(messages.decode_fact(old.facts[max(old.facts)]))
+        new.start(5)
+        new.settle(5)
+        company, found = await alarms_of(url, [(old, sorted(old.facts)), (new, sorted(new.facts))])
+        assert found == []
+        async with await database.connect(url) as connection:
+            sums = await usage.sums(connection, company.company_id, usage.FleetUsageFilter())
+            assert sums.records == 4
+            assert len(await usage.closings(connection, company.company_id, "c-one")) == 1
+            verified = VerifiedLogs()
+            assert [str(each) async for each in verify.problems(connection, company.company_id, verified)] == []
+            assert (verified.records, verified.closings) == (4, 1)
+
+    run(body())
+
+
+def test_a_store_restored_under_a_new_epoch_is_a_fork_at_its_first_new_record(url, run):
+    async def body():
+        old = simulated(3)
+        new = copied(old, "epoch-2", records=1)
+        for _ in range(3):
+            new.start(5)
+            new.settle(5, cost_fen=77)
+        company, found = await alarms_of(url, [(old, sorted(old.facts)), (new, sorted(new.facts))])
+        assert found == [("fork", 2)]
+        async with await database.connect(url) as connection:
+            sums = await usage.sums(connection, company.company_id, usage.FleetUsageFilter())
+            assert sums.records == 6, "no bill is lost"
+            verified = VerifiedLogs()
+            assert [each async for each in verify.problems(connection, company.company_id, verified)] == []
+
+    run(body())
+
+
+def test_facts_that_a_restored_fleet_lacks_are_asked_for_again(url, run):
+    async def body():
+        sim = simulated()
+        async with await database.connect(url) as connection:
+            await prepared(connection)
+        async with database.pool(url, 2) as pool:
+            done = await ingest.take_in(pool, [payload(sim, 8, 9)])
+            assert done == [("c-one", "epoch-1", 0, True)], "1 to 7 were committed in the database that is lost"
+            assert await ingest.take_in(pool, [payload(sim, *range(1, 8))]) == [("c-one", "epoch-1", 9, False)]
+            async with pool.connection() as connection:
+                state = msgspec.structs.replace(scene.state_of(), facts=13, acked=13)
+                await states.take_states(connection, [CabinetState("c-one", state)])
+                assert await housekeeping.behind(connection) == [("c-one", "epoch-1", 9)]
 
     run(body())
 

@@ -12,6 +12,7 @@ from cabinet_testing import fleet_scene as scene
 from cabinet_testing import plain_broker
 from fleet import orders
 from fleet.config import BrokerSection
+from fleet.order_keys import OrderKeys
 from fleet.sim.cabinets import ConnectedCabinet
 from fleet.store import cabinets, database, desired, rows, usage, wallets
 from fleet.store import orders as table
@@ -37,7 +38,8 @@ async def _no_renewal(connection, cabinet, csr_pem):
 def worker_of(url, broker, report=lambda _: None):
     config = scene.config(url)
     section = BrokerSection(host=plain_broker.HOST, port=broker.port, ca="", certificate="", key="")
-    return Worker(type(config)(database=config.database, web=config.web, broker=section), KEY, _no_renewal, report)
+    whole = type(config)(database=config.database, web=config.web, broker=section)
+    return Worker(whole, OrderKeys(lambda: [KEY]), _no_renewal, report)
 
 
 @contextlib.asynccontextmanager
@@ -381,5 +383,35 @@ def test_rubbish_on_every_topic_stops_nothing(url, broker, run):
                     site.cabinet._publish(name, rubbish, False)
             order = await site.place()
             await site.reaches(order.number, "charging")
+
+    run(body())
+
+
+def test_a_fleet_restored_from_a_backup_gets_everything_again(url, broker, run):
+    async def body():
+        site = Site(url, broker)
+        async with site.running():
+            async with working(worker_of(url, broker)):
+                await site.online()
+                site.sim.start(1)
+                site.sim.settle(1)
+                site.sim.send_facts()
+                await site.acknowledged()
+            for name in ("fact", "fact_position"):  # what was committed since the backup is gone
+                await site.execute(f"DELETE FROM {name}")
+            await site.execute("ALTER TABLE usage_record DISABLE TRIGGER usage_stays")
+            await site.execute("DELETE FROM usage_record")
+            async with working(worker_of(url, broker)):
+                site.sim.start(2)
+                site.sim.settle(2)
+                site.sim.send_facts()
+
+                async def everything(connection):
+                    return await rows.value(connection, "SELECT count(*) = 4 FROM fact") and await rows.value(
+                        connection, "SELECT count(*) = 2 FROM usage_record"
+                    )
+
+                await site.until(everything)
+                await site.acknowledged()
 
     run(body())

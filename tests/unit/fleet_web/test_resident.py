@@ -6,6 +6,7 @@ import pytest
 
 from cabinet.model import Fault
 from cabinet.uplink.messages import OutletState
+from cabinet_testing.fleet_postgres import FleetPostgres
 from cabinet_testing.fleet_web import PIN, fleet_web, order_of
 from fleet.store import wallets
 
@@ -163,3 +164,23 @@ async def test_unknown_code_short_address_and_front_page(url: str) -> None:
         assert (await phone.get("/q/..%2F")).headers["location"] == "/"
         assert "插座编号" in (await phone.page("/")).text
         assert (await phone.get("/healthz")).json() == {"database": True, "notices": True}
+
+
+async def test_a_database_that_is_away_is_an_apology_and_the_same_tap_may_be_repeated(
+    url: str, postgres: FleetPostgres
+) -> None:
+    async with fleet_web(url) as at:
+        phone = await at.browser(await at.resident())
+        number = order_of(await phone.send("/s/C-ONE-3/start", kind="full", request_key=KEY))
+        async with at.pool.connection() as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query NOT LIKE 'LISTEN%'"
+            )
+        answers = [await phone.send("/s/C-ONE-3/start", kind="full", request_key=KEY) for _ in range(12)]
+        for answer in answers:
+            assert answer.status_code in (303, 503)
+            if answer.status_code == 503:
+                assert answer.headers["retry-after"] == "5"
+                assert "已付的钱不会丢失" in answer.text
+        assert order_of(answers[-1]) == number

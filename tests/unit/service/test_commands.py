@@ -1,6 +1,7 @@
 """Typed commands: resident, staff and usage, through the `cabinet` command itself."""
 
 import asyncio
+import base64
 import contextlib
 import csv
 import io
@@ -9,16 +10,22 @@ import re
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
+from nacl.signing import SigningKey
 
 from cabinet import config as configuration
 from cabinet.clock import ManualClock
+from cabinet.link.uplink_protocol import FleetKeys, TrustedKey, keys_file, write_keys
 from cabinet.main import main
 from cabinet.model import EndReason
+from cabinet.records import UsageHead
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.ports import Unclosed
 from cabinet.store import month_closing, second_factors, staff
 from cabinet.store.database import Database
+from cabinet.uplink.anchors import Anchor, sign_anchor
+from cabinet.uplink.orders import key_id
 from cabinet_testing.service_harness import CARDS, FULL, NOON_MS, ServiceHarness
 
 TOO_WEAK = "a PIN has 6 to 12 digits, not all the same and not in a row such as 123456"
@@ -332,6 +339,24 @@ def test_an_end_that_was_cut_off_is_found_by_head_receipt_and_export(cabinet: Ca
         assert "record 2 was kept and is missing here, where the log ends with 1" in said
     said = cabinet("usage", "verify", "--receipt", record["order_number"], spaced, status=1)
     assert said.startswith(f"the log here has no order {record['order_number']}")
+
+
+@pytest.mark.usefixtures("with_two_charges")
+def test_heads_that_the_fleet_signed_show_a_log_that_was_cut_off(cabinet: Cabinet, tmp_path: Path) -> None:
+    heads = [msgspec.json.decode(line, type=UsageHead) for line in cabinet("usage", "heads").splitlines()]
+    key, anchor = SigningKey(bytes(range(32))), tmp_path / "anchor.json"
+    anchor.write_bytes(sign_anchor(key, Anchor("c-one", 1_780_000_000_000, heads)))
+    verify = ("usage", "verify", "--anchor", str(anchor))
+    assert "is not enrolled at a fleet" in cabinet(*verify, status=1)
+    keys = keys_file(tmp_path / "state")
+    keys.parent.mkdir(parents=True, exist_ok=True)
+    public = base64.b64encode(bytes(key.verify_key)).decode()
+    write_keys(keys, FleetKeys("c-one", [TrustedKey(key_id(key.verify_key), public)]))
+    assert cabinet(*verify) == "OK: 2 records, unbroken, 2 kept records are as they were\n"
+    cut_off(tmp_path / "state", 2)
+    assert "record 2 was kept and is missing here" in cabinet(*verify, status=1)
+    anchor.write_bytes(anchor.read_bytes().replace(b"2026-05-30", b"2026-05-31"))
+    assert "the signature does not match" in cabinet(*verify, status=1)
 
 
 @pytest.mark.usefixtures("with_two_charges")

@@ -160,3 +160,21 @@ def test_service_that_is_gone_is_waited_for(broker, tmp_path):
             await uplink.until_status("connected")
 
     asyncio.run(scenario())
+
+
+def test_facts_of_a_day_without_a_link_are_taken_up_in_order_within_a_minute(broker, tmp_path):
+    """Ten outlets with thirty charges each write some 900 facts a day."""
+
+    async def scenario(proxy: FaultProxy) -> None:
+        uplink = UplinkHarness(tmp_path, "cab-day", broker, port=proxy.port)
+        async with FakeFleet(broker).running() as fleet, uplink.running():
+            await uplink.until_status("connected")
+            proxy.down()
+            await uplink.until_status("connecting")
+            await uplink.service.add_facts(3000)
+            proxy.up()
+            await uplink.service.until(lambda: uplink.service.acked == 3000, within_s=60)
+            assert list(fleet.facts["cab-day", "epoch-1"]) == list(range(1, 3001))
+
+    with fault_proxy(broker.host, broker.port) as proxy:
+        asyncio.run(scenario(proxy))

@@ -10,12 +10,12 @@ from cabinet.link.uplink_protocol import status_file
 from cabinet.uplink import enrolment
 from cabinet.uplink.connection import FleetConnection
 from cabinet.uplink.enrolment import EnrolmentFiles
-from cabinet.uplink.messages import Certificate, Enrol, Enrolled
+from cabinet.uplink.messages import Certificate, Enrol, Enrolled, FleetKey, TrustKeys
 from cabinet.uplink.problems import LinkFailed
 from cabinet_testing.enrolment_server import enrolment_server
 from cabinet_testing.fake_fleet import FakeFleet
 from cabinet_testing.fleet_broker import SKIP_REASON, FleetBroker, now
-from cabinet_testing.uplink_harness import UplinkHarness
+from cabinet_testing.uplink_harness import UplinkHarness, start_order
 from fleet.enrolment import EnrolmentRefused
 
 pytestmark = pytest.mark.skipif(bool(SKIP_REASON), reason=SKIP_REASON)
@@ -113,6 +113,50 @@ def test_certificate_is_renewed_over_the_connection_and_used_from_the_next_one(b
         async with uplink.running():
             status = await uplink.until_status("connected")
             assert status.certificate_until_unix_ms == int(issued.not_after.timestamp()) * 1000
+
+    asyncio.run(scenario())
+
+
+def test_disk_that_takes_no_file_does_not_end_the_connection(broker, tmp_path, caplog):
+    async def scenario() -> None:
+        uplink = UplinkHarness(tmp_path, "cab-full", broker, made=now() - datetime.timedelta(days=300))
+        for name in ("known-time", "renewal-key.pem"):
+            (uplink.state / "uplink" / f"{name}.part" / "x").mkdir(parents=True)
+        async with FakeFleet(broker).running(), uplink.running(WrongClock(now().timestamp(), trusted=True)):
+            await uplink.service.add_facts(10)
+            await uplink.service.until(lambda: uplink.service.acked == 10)
+            assert (await uplink.until_status("connected")).error == ""
+
+    asyncio.run(scenario())
+    assert "certificate and known time" in caplog.text
+
+
+def test_keys_for_orders_rotate_without_a_moment_in_which_none_is_trusted(broker, tmp_path):
+    async def scenario() -> None:
+        uplink = UplinkHarness(tmp_path, "cab-rotates", broker)
+        (old,) = broker.trust.public_keys()
+        async with FakeFleet(broker).running() as fleet, uplink.running():
+            await fleet.until(lambda: "cab-rotates" in fleet.online)
+            assert fleet.online["cab-rotates"].keys == [old.key_id]
+            new_id = broker.trust.add_order_key()
+            await fleet.send("order", start_order("cab-rotates", "ORDER-NEW1"), key=1)
+            await uplink.service.until(lambda: uplink.service.refused == ["untrusted"])
+            both = broker.trust.public_keys()
+            await fleet.send("keys", TrustKeys(cabinet="cab-rotates", keys=both), key=1)
+            await fleet.send("keys", TrustKeys(cabinet="cab-rotates", keys=both))
+            await fleet.until(lambda: fleet.online["cab-rotates"].keys == [old.key_id, new_id])
+            for number in (0, 1):
+                await fleet.send("order", start_order("cab-rotates", f"ORDER-KEY{number}"), key=number)
+            await fleet.until(lambda: len(fleet.answers) == 2)
+            await fleet.send("keys", TrustKeys(cabinet="cab-rotates", keys=both[1:]), key=1)
+            await fleet.until(lambda: fleet.online["cab-rotates"].keys == [new_id])
+            await fleet.send("order", start_order("cab-rotates", "ORDER-OLD1"))
+            await uplink.service.until(lambda: len(uplink.service.refused) == 2)
+            wrong = TrustKeys(cabinet="cab-rotates", keys=[FleetKey("00000000", both[0].public)])
+            await fleet.send("keys", wrong, key=1)
+            await fleet.send("order", start_order("cab-rotates", "ORDER-NEW2"), key=1)
+            await fleet.until(lambda: len(fleet.answers) == 3)
+        broker.trust.retire_order_key(new_id)
 
     asyncio.run(scenario())
 
