@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from cabinet.billing import tariff_files
+from cabinet.billing import ledger, tariff_files
 from cabinet.billing.posted import PostedTariff, choose
 from cabinet.billing.tariff import Tariff
 from cabinet.errors import Refused
@@ -91,7 +91,10 @@ async def place(
         raise Refused("outlet_busy" if taken else "already_charging") from None
     book = await OrderBook.load(connection, [number])
     book.step(number, OrderStep.HOLD)
-    await book.write(connection)
+    try:
+        await book.write(connection)
+    except ledger.Overdrawn as error:  # the wallet was paid out since it was read
+        raise Refused("no_money", balance_fen=error.balance_fen, needed_fen=error.wanted_fen) from None
     await connection.execute("NOTIFY fleet_order")
     return book.row(number)
 

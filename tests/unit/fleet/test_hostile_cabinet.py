@@ -253,6 +253,31 @@ def test_a_value_that_fits_into_no_message_is_refused_and_the_worker_keeps_its_c
     run(body())
 
 
+def test_money_that_is_paid_out_during_a_tap_is_no_money_and_no_order(url, run, monkeypatch):
+    async def body():
+        company, resident = await prepared(url)
+        async with await database.connect(url) as connection:
+            await wallets.pay_out(connection, company.company_id, resident, 1000, "out")
+
+        async def as_before(*_):
+            return wallets.Wallet(1000, 0, 0)
+
+        monkeypatch.setattr(wallets, "wallet", as_before)
+        async with database.pool(url, 2) as pool:
+            with pytest.raises(Refused) as refused:
+                async with pool.connection() as connection:
+                    await orders.place(
+                        connection, scene.config(url).orders, company.company_id, resident, scene.code_of("c-one", 3),
+                        StartChoice("full"), "tap",
+                    )  # fmt: skip
+            assert refused.value.code == "no_money"
+            async with pool.connection() as connection:
+                assert await table.of_resident(connection, company.company_id, resident) == []
+                assert await wallets.check(connection, company.company_id) == []
+
+    run(body())
+
+
 def test_upkeep_goes_on_when_telemetry_of_a_month_came_before_its_partition(url, run):
     async def body():
         async with await database.connect(url) as connection:
