@@ -66,8 +66,11 @@ class CabinetRow(msgspec.Struct, frozen=True):
     state: Any = None  # JSON of `messages.State`; None in lists, and before the first one
 
     def present(self) -> State | None:
-        """Return the last state, decoded."""
-        return None if self.state is None else msgspec.convert(self.state, State)
+        """Return the last state, decoded; None if there is none, or an earlier version kept one that is no state now."""
+        try:
+            return None if self.state is None else msgspec.convert(self.state, State)
+        except msgspec.ValidationError:
+            return None
 
     def outlet_state(self, number: int) -> OutletState | None:
         """Return the last state of one outlet."""

@@ -45,3 +45,11 @@ async def test_a_company_keeps_an_operator_of_all_sites(url: str) -> None:
             assert answer.status_code == 409, action
         async with at.pool.connection() as connection:
             assert whole in await staff.everyone(connection, at.scene.company_id)
+
+
+async def test_a_kept_state_that_this_version_cannot_read_is_as_none(url: str) -> None:
+    async with fleet_web(url) as at:
+        async with at.pool.connection() as connection:
+            await connection.execute("""UPDATE cabinet SET state = state || '{"outlets": 5}'""")
+        await (await at.browser()).page("/s/C-ONE-3")
+        await (await at.office()).page("/property/cabinets/c-one")
