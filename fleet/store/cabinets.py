@@ -66,7 +66,7 @@ class CabinetRow(msgspec.Struct, frozen=True):
     state: Any = None  # JSON of `messages.State`; None in lists, and before the first one
 
     def present(self) -> State | None:
-        """Return the last state, decoded; None if there is none, or an earlier version kept one that is no state now."""
+        """Return the last state, decoded; None without one, and for one of an earlier version that is no state now."""
         try:
             return None if self.state is None else msgspec.convert(self.state, State)
         except msgspec.ValidationError:

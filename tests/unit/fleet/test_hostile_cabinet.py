@@ -1,4 +1,4 @@
-"""Whatever one cabinet sends: the worker goes on, facts of other cabinets are taken, and no fen is made."""
+"""The worker goes on whatever one cabinet sends, facts of other cabinets are taken, and no fen is made."""
 
 import asyncio
 import contextlib
@@ -138,7 +138,7 @@ def test_a_record_that_no_charge_can_have_is_set_aside_and_the_next_fact_is_take
 
 
 def test_a_text_beyond_a_limit_of_the_database_is_set_aside_and_is_not_tried_for_ever(url, run, monkeypatch):
-    """As if a value of a later version had no limit of its own: PostgreSQL refuses it in an index."""
+    """Simulate that a value of a later version had no limit of its own: PostgreSQL refuses it in an index."""
 
     async def body():
         company, _ = await prepared(url)
