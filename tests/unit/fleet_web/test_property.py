@@ -224,9 +224,10 @@ async def test_a_long_file_needs_no_more_memory_than_a_short_one(url: str) -> No
         await add_records(at, 1)
         async with at.pool.connection() as connection:
             await connection.execute(
-                "INSERT INTO usage_record SELECT cabinet, epoch, generate_series(2, 30000), company_id, site_id,"
-                " session_id, order_number, outlet, started_unix_ms, ended_unix_ms, energy_mwh, electricity_fen,"
-                " service_fen, end_reason, body, previous_hash, record_hash FROM usage_record"
+                "INSERT INTO usage_record SELECT cabinet, epoch, n, company_id, site_id,"
+                " 's-' || n, order_number, outlet, started_unix_ms, ended_unix_ms, energy_mwh, electricity_fen,"
+                " service_fen, end_reason, body, previous_hash, record_hash"
+                " FROM usage_record, generate_series(2, 30000) AS n"
             )
         office = await at.office()
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in office.client.cookies.jar)
