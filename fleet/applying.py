@@ -20,6 +20,7 @@ from cabinet.uplink.messages import (
     SessionStarted,
     Trip,
 )
+from fleet import plausible
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
 from fleet.store import rows
@@ -29,8 +30,6 @@ Group = tuple[str, str]
 FactKey = tuple[str, str, int]  # cabinet, epoch, number
 
 Logs = dict[str, dict[str, int]]  # cabinet → epoch → its last record
-
-NUL = b"\\u0000"  # as JSON; no text of PostgreSQL holds it
 
 
 class CabinetFacts(msgspec.Struct):
@@ -73,11 +72,12 @@ class Applier:
         """Take a fact; it is set aside with a reason if it cannot be read. A `fork` has its number from another one."""
         key = (position.cabinet, position.epoch, number)
         try:
-            if NUL in body:
-                raise MessageError("holds a NUL")
             fact = messages.decode_fact(body)
-        except (MessageError, UnicodeDecodeError) as error:
+        except MessageError as error:
             self._refuse(key, f"cannot be read: {error}", fork)
+            return
+        if reason := plausible.objection(fact):
+            self._refuse(key, reason, fork)
             return
         match fact:
             case SessionSettled():
@@ -287,6 +287,8 @@ def apply_to_order(book: OrderBook, number: str, fact: FactBody) -> str | None:
             if book.may(number, OrderStep.REFUSE):
                 book.refuse(number, fact.code, "ended without a charge")
         case SessionSettled(record=record):
+            if reason := plausible.objection_to_bill(book.row(number), record):
+                return reason
             if not book.settle(number, record.electricity_fen, record.service_fen, record.number, record.session_id):
                 row = book.row(number)
                 if (row.usage_number, row.session_id) == (record.number, record.session_id):

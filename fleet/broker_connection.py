@@ -126,6 +126,8 @@ class BrokerConnection:
 
         After an error it is not known whether the message was sent.
         """
+        if len(payload) > MAX_MESSAGE_BYTES:  # the broker would close the connection, which everything else needs
+            raise BrokerError(f"{topic}: a message of {len(payload)} bytes; at most {MAX_MESSAGE_BYTES} are sent")
         client = self._client
         if client is None:
             raise BrokerError("there is no connection to the broker")

@@ -19,9 +19,16 @@ def month_after(day: datetime.date, months: int) -> datetime.date:
 
 
 async def make_partitions(connection: Connection, today: datetime.date) -> None:
-    """Create the partitions of this month and the next two."""
+    """Create the partitions of this month and the next two.
+
+    PostgreSQL makes no partition for rows that are in `telemetry_other` already, as after a long stop of the worker or
+    a step of its clock: such a month stays there.
+    """
     for months in range(MONTHS_AHEAD + 1):
         begin, end = month_after(today, months), month_after(today, months + 1)
+        held = "SELECT EXISTS (SELECT 1 FROM telemetry_other WHERE at >= %s AND at < %s)"
+        if await rows.value(connection, held, (begin, end)):
+            continue
         await connection.execute(
             f"CREATE TABLE IF NOT EXISTS telemetry_{begin:%Y_%m} PARTITION OF telemetry"
             f" FOR VALUES FROM ('{begin}') TO ('{end}')".encode()

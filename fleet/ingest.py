@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
-import psycopg
 
 from cabinet.uplink import messages
 from cabinet.uplink.messages import MessageError
 from fleet.applying import Applier, CabinetFacts, Logs
-from fleet.store import rows
+from fleet.store import database, rows
 from fleet.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
@@ -75,15 +74,16 @@ class _Kind(msgspec.Struct):
 async def take_in(pool: Pool, batch: Sequence[Incoming]) -> list[Acknowledgement]:
     """Commit the facts of `batch`; return what may be acknowledged now.
 
-    Raises psycopg.OperationalError if the database is away; then nothing was committed, and the cabinets send again.
+    Raises psycopg.Error if the database is away (`database.is_passing`); then nothing was committed, and the cabinets
+    send again.
     """
     arrived = [fact for message in batch for fact in _facts_of(message)]
     try:
         async with pool.connection() as connection:
             acknowledged = await take(connection, arrived)
-    except psycopg.OperationalError:
-        raise  # no database, or a deadlock: the caller tries all again
-    except Exception:  # whatever the fault of a fact is, it must not stop the others
+    except Exception as error:  # whatever the fault of a fact is, it must not stop the others
+        if database.is_passing(error):
+            raise  # the caller tries all again
         log.exception("a batch of %d facts failed: each is applied by itself now", len(arrived))
         acknowledged = {}
         for message in batch:
@@ -96,9 +96,9 @@ async def _carefully(pool: Pool, arrived: Sequence[Arrived]) -> dict[Group, int]
     try:
         async with pool.connection() as connection:
             return await take(connection, arrived, one_by_one=True)
-    except psycopg.OperationalError:
-        raise
-    except Exception:
+    except Exception as error:
+        if database.is_passing(error):
+            raise
         log.exception("a message of %d facts cannot be stored at all; it is not acknowledged", len(arrived))
         return {}
 
@@ -106,8 +106,6 @@ async def _carefully(pool: Pool, arrived: Sequence[Arrived]) -> dict[Group, int]
 def _facts_of(message: Incoming) -> list[Arrived]:
     try:
         facts = messages.decode_facts(message.payload)
-        if "\0" in facts.epoch:
-            raise MessageError("an epoch with a NUL")
     except MessageError as error:
         log.warning("%s: a message of facts cannot be read: %s", message.cabinet, error)
         return []
@@ -161,9 +159,9 @@ class _OneByOne:
                 applier = Applier(self._connection, self._cabinets, self._logs)
                 await applier.add(position, number, body, fork=fork)
                 await applier.write()
-        except psycopg.OperationalError:
-            raise
         except Exception as error:
+            if database.is_passing(error):
+                raise
             for name, value in before.items():
                 setattr(position, name, value)
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}".replace("\0", "")[:500]
@@ -345,5 +343,5 @@ def kind_of(body: bytes) -> str:
     """Return the kind of a fact as it says itself; empty if it says none."""
     try:
         return msgspec.json.decode(body, type=_Kind).kind.replace("\0", "")[:64]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""

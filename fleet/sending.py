@@ -134,12 +134,19 @@ async def to_stop(connection: Connection) -> list[StopOrder]:
 
 
 async def end_overdue(connection: Connection, give_back_after_hours: int) -> list[str]:
-    """Give back the money of orders that are dead, and of charges without a record for days; return them."""
+    """Give back the money of orders that are dead, and of charges without a record for days.
+
+    Also of those that could not be sent, as while the broker is away. Returns their numbers.
+    """
+    unsent = await _numbers(connection, f"state = 'held' AND made < now() - interval '{HELD_LIFE_S} s'")
     dead = await _numbers(connection, f"state = 'sent' AND not_after < now() - interval '{DEAD_AFTER_S} s'")
     lost = await _numbers(
         connection, f"state IN ('accepted', 'charging') AND sent < now() - interval '{give_back_after_hours} hours'"
     )
-    book = await OrderBook.load(connection, dead + lost)
+    book = await OrderBook.load(connection, unsent + dead + lost)
+    for number in unsent:
+        if book.find(number) is not None and book.row(number).state == "held":
+            book.refuse(number, "no_answer", "not sent in time")
     for number in dead:
         if book.find(number) is not None and book.row(number).state == "sent":
             book.refuse(number, "no_answer", "dead: no answer within its time")
@@ -147,7 +154,7 @@ async def end_overdue(connection: Connection, give_back_after_hours: int) -> lis
         if book.find(number) is not None and book.may(number, OrderStep.REFUSE):
             book.refuse(number, "no_record", f"no record for {give_back_after_hours} hours")
     await book.write(connection)
-    return dead + lost
+    return unsent + dead + lost
 
 
 async def to_look(connection: Connection) -> list[Look]:

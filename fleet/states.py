@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from cabinet.uplink import messages
-from cabinet.uplink.messages import MessageError, Online, State
+from cabinet.uplink.messages import MAX_OUTLET, Online, State
 from fleet import order_keys
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
@@ -20,10 +19,7 @@ from fleet.store.database import Connection
 log = logging.getLogger(__name__)
 
 TELEMETRY_S = 300
-MAX_OUTLET = 99
 SILENT_S = 660  # an online cabinet that sent no state for two of its longest intervals is offline
-
-_NUL = b"\\u0000"  # as JSON; no text of PostgreSQL holds it
 
 
 class CabinetState(msgspec.Struct, frozen=True):
@@ -40,21 +36,6 @@ class CabinetOnline(msgspec.Struct, frozen=True):
     cabinet: str
     online: Online
     retained: bool = False
-
-
-def decode_state(payload: bytes) -> State:
-    """Raises MessageError."""
-    plain = messages.unpack(payload)
-    if _NUL in plain:
-        raise MessageError("holds a NUL")
-    return messages.decode_state(plain)
-
-
-def decode_online(payload: bytes) -> Online:
-    """Raises MessageError."""
-    if _NUL in payload:
-        raise MessageError("holds a NUL")
-    return messages.decode_online(payload)
 
 
 async def take_states(connection: Connection, arrived: Sequence[CabinetState]) -> None:
@@ -231,8 +212,17 @@ async def _write_outlets(connection: Connection, here: Mapping[str, Online]) -> 
 
 
 async def _replace_outlets(connection: Connection, cabinet: str, online: Online) -> None:
-    """Write all outlets of a cabinet; a code that another cabinet has is not taken from it, and raises an alarm."""
+    """Write all outlets of a cabinet; a code that another cabinet has is not taken from it, and raises an alarm.
+
+    Unless that one is revoked and of the same company: the cabinet is in its place.
+    """
     codes = [outlet.code for outlet in online.outlets]
+    await connection.execute(
+        "DELETE FROM outlet USING cabinet AS former, cabinet AS present WHERE former.id = outlet.cabinet"
+        " AND former.revoked IS NOT NULL AND present.id = %s AND present.company_id = former.company_id"
+        " AND former.id <> present.id AND code = ANY(%s)",
+        (cabinet, codes),
+    )
     cursor = await connection.execute(
         "SELECT code, cabinet FROM outlet WHERE code = ANY(%s) AND cabinet <> %s", (codes, cabinet)
     )

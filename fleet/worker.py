@@ -167,26 +167,11 @@ class Worker:
 
     async def _take_states(self, pool: Pool) -> None:
         while True:
-            batch = await self._states.take(MAX_STATES)
-            await _retried(lambda batch=batch: self._write_states(pool, batch))  # type: ignore[misc]
-
-    async def _write_states(self, pool: Pool, batch: Sequence[Message]) -> None:
-        try:
-            async with pool.connection() as connection:
-                await _write(connection, batch)
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error as error:
-            if len(batch) == 1:
-                log.error("%s: its %s cannot be written: %s", batch[0].cabinet, batch[0].name, error)
-                return
-            for message in batch:
-                await self._write_states(pool, [message])
+            await _each_written(pool, _write, await self._states.take(MAX_STATES))
 
     async def _take_answers(self, pool: Pool) -> None:
         while True:
-            batch = await self._answers.take(MAX_ANSWERS)
-            await _retried(lambda batch=batch: _committed(pool, batch))  # type: ignore[misc]
+            await _each_written(pool, _answered, await self._answers.take(MAX_ANSWERS))
 
     async def _renew_certificates(self, pool: Pool) -> None:
         while True:
@@ -303,7 +288,7 @@ class Worker:
                     async with pool.connection() as connection:
                         await housekeeping.hourly(connection, self._config.retention)
                 minutes += 1
-            except (psycopg.Error, PoolTimeout):
+            except psycopg.Error:
                 log.exception("upkeep of the database failed: again in a minute")
             await asyncio.sleep(MINUTE_S)
 
@@ -316,9 +301,9 @@ async def _write(connection: Connection, batch: Sequence[Message]) -> None:
         cabinet = message.cabinet
         try:
             if message.name == "state":
-                arrived[cabinet] = CabinetState(cabinet, states.decode_state(message.payload), message.retained)
+                arrived[cabinet] = CabinetState(cabinet, messages.decode_state(message.payload), message.retained)
                 continue
-            connections[cabinet] = CabinetOnline(cabinet, states.decode_online(message.payload), message.retained)
+            connections[cabinet] = CabinetOnline(cabinet, messages.decode_online(message.payload), message.retained)
         except MessageError as error:
             log.warning("%s: its %s cannot be read: %s", cabinet, message.name, error)
             continue
@@ -330,17 +315,37 @@ async def _write(connection: Connection, batch: Sequence[Message]) -> None:
         await states.take_states(connection, list(arrived.values()))
 
 
-async def _committed(pool: Pool, batch: Sequence[tuple[str, Answer]]) -> None:
-    async with pool.connection() as connection:
-        await sending.take_answers(connection, batch)
-        await states.notify(connection, sorted({cabinet for cabinet, _ in batch}))
+async def _answered(connection: Connection, batch: Sequence[tuple[str, Answer]]) -> None:
+    await sending.take_answers(connection, batch)
+    await states.notify(connection, sorted({cabinet for cabinet, _ in batch}))
+
+
+async def _each_written(
+    pool: Pool, write: Callable[[Connection, Sequence[T]], Awaitable[None]], batch: Sequence[T]
+) -> None:
+    """Write a batch in one transaction; if that fails, each item by itself: one must not keep the others."""
+
+    async def write_all() -> None:
+        async with pool.connection() as connection:
+            await write(connection, batch)
+
+    try:
+        await _retried(write_all)
+    except Exception as error:
+        if len(batch) == 1:
+            log.error("not written: %s: %.200r", error, batch[0])
+            return
+        for item in batch:
+            await _each_written(pool, write, [item])
 
 
 async def _retried(work: Callable[[], Awaitable[T]]) -> T:
-    """Do `work`, again after a lost connection or a deadlock: it is one transaction, so nothing of it was done."""
+    """Do `work`, again while the database does not take it: it is one transaction, so nothing of it was done."""
     while True:
         try:
             return await work()
-        except (psycopg.OperationalError, PoolTimeout) as error:
+        except psycopg.Error as error:
+            if not database.is_passing(error):
+                raise
             log.warning("database: %s: trying again", " ".join(str(error).split()))
             await asyncio.sleep(RETRY_S)

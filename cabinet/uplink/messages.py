@@ -6,6 +6,7 @@ fact or order is refused with a reason. Everything that goes down is signed (`or
 connection's certificate, and the usage log by its own hash chain. States and facts may be packed (`packing`).
 """
 
+import re
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -18,6 +19,8 @@ from cabinet.uplink import packing
 
 T = TypeVar("T")
 
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # as JSON: a backslash before it would make it text
+
 SCHEMA = 1
 MAX_MESSAGE = 64 * 1024  # bytes; a state of ten outlets has about 1.2 kB
 MAX_FACTS = 50  # in one message
@@ -25,8 +28,14 @@ MAX_ORDER_LIFE_S = 60  # from the order's making to its `not_after`
 ANSWER_WITHIN_S = 15  # after that, the fleet asks
 DEAD_AFTER_S = 30  # after `not_after`: an order whose fate is still unknown is dead on both sides
 
+MAX_OUTLET = 99
+
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Short = Annotated[str, msgspec.Meta(max_length=64)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Measured = Annotated[int, msgspec.Meta(ge=-(2**40), le=2**40)]  # thousands of them can be summed in 64 bits
+Outlet = Annotated[int, msgspec.Meta(ge=1, le=MAX_OUTLET)]
+OutletOrCabinet = Annotated[int, msgspec.Meta(ge=0, le=MAX_OUTLET)]  # 0 is the cabinet
 OrderNumber = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9][A-Z0-9-]{7,31}$")]
 KeyId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
 CabinetId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,31}$")]
@@ -52,9 +61,9 @@ def down(cabinet: str, name: str) -> str:
 class OutletPlace(msgspec.Struct, frozen=True):
     """An outlet, the code printed on its sticker, and its rating, from which the fleet computes what it holds."""
 
-    number: int
+    number: Outlet
     code: Word
-    max_power_w: int = 1000
+    max_power_w: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
 
 
 class Online(msgspec.Struct, frozen=True):
@@ -62,33 +71,33 @@ class Online(msgspec.Struct, frozen=True):
 
     online: bool
     v: int = SCHEMA
-    boot: str = ""
-    epoch: str = ""
-    software: str = ""
+    boot: Short = ""
+    epoch: Short = ""
+    software: Short = ""
     site_id: str = ""
     timezone: str = ""
-    usage_key: str = ""  # public key of the monthly closings, base64
+    usage_key: Short = ""  # public key of the monthly closings, base64
     keys: Annotated[list[KeyId], msgspec.Meta(max_length=2)] = []  # of the fleet, that may sign for this cabinet
-    outlets: list[OutletPlace] = []
+    outlets: Annotated[list[OutletPlace], msgspec.Meta(max_length=MAX_OUTLET)] = []
 
 
 class OutletState(msgspec.Struct, frozen=True):
     """One outlet. `refusal`: the code if no charge can start now; the rest is of the running charge."""
 
-    number: int
+    number: OutletOrCabinet
     condition: Literal["free", "in_use", "needs_service", "unreachable"]
-    refusal: str | None = None
+    refusal: Short | None = None
     fault: Fault | None = None
-    temperature_mc: int | None = None
+    temperature_mc: Measured | None = None
     note: str = ""
-    session_id: str | None = None
-    order: str | None = None  # the fleet's order number, if the charge was started by one
+    session_id: Short | None = None
+    order: Short | None = None  # the fleet's order number, if the charge was started by one
     phase: str = ""  # the session's state
-    power_mw: int | None = None
-    energy_mwh: int = 0
-    powered_s: int = 0
-    charging_s: int = 0
-    cost_fen: int = 0
+    power_mw: Measured | None = None
+    energy_mwh: Measured = 0
+    powered_s: Measured = 0
+    charging_s: Measured = 0
+    cost_fen: Measured = 0
     suspended_for: Fault | None = None
 
 
@@ -100,35 +109,35 @@ class State(msgspec.Struct, frozen=True):
     """
 
     at: WallTime
-    boot: str
-    epoch: str
-    challenge: str
-    outlets: list[OutletState]
+    boot: Short
+    epoch: Short
+    challenge: Short
+    outlets: Annotated[list[OutletState], msgspec.Meta(max_length=MAX_OUTLET)]
     v: int = SCHEMA
-    accepting: str | None = None  # the code if no session starts at all
+    accepting: Short | None = None  # the code if no session starts at all
     fault: Fault | None = None  # of the cabinet as a whole
-    feed_mw: int | None = None
-    feed_limit_mw: int | None = None
-    waiting: int = 0
+    feed_mw: Measured | None = None
+    feed_limit_mw: Measured | None = None
+    waiting: Measured = 0
     problems: list[str] = []  # of the computer, as codes
-    software: str = ""
-    versions: dict[str, int] = {}
+    software: Short = ""
+    versions: dict[str, Annotated[int, msgspec.Meta(ge=0, lt=2**31)]] = {}
     rejected: dict[str, str] = {}  # desired things that were refused: kind → reason
-    facts: int = 0
-    acked: int = 0
+    facts: Measured = 0
+    acked: Measured = 0
     signal: int | None = None  # of the 4G modem, dBm
 
 
 class SessionStarted(msgspec.Struct, frozen=True, tag="session_started", tag_field="kind"):
-    session_id: str
+    session_id: Word
     order_number: str  # of the cabinet
-    outlet: int
+    outlet: Outlet
     choice: str
     choice_amount: int
     held_fen: int
     tariff_version: str
     started: WallTime
-    order: str | None = None
+    order: Short | None = None
     holder: str = ""  # pseudonym of a resident of the cabinet
 
 
@@ -136,14 +145,14 @@ class SessionSettled(msgspec.Struct, frozen=True, tag="session_settled", tag_fie
     """A usage record; the fleet checks its hash and its place in the chain."""
 
     record: UsageRecord
-    order: str | None = None
+    order: Short | None = None
 
 
 class OrderRefused(msgspec.Struct, frozen=True, tag="order_refused", tag_field="kind"):
     """An order that was accepted on disk, and then ended without a charge: nothing is owed."""
 
-    order: str
-    code: str
+    order: Short
+    code: Short
 
 
 class MonthClosed(msgspec.Struct, frozen=True, tag="month_closed", tag_field="kind"):
@@ -153,18 +162,18 @@ class MonthClosed(msgspec.Struct, frozen=True, tag="month_closed", tag_field="ki
 class AlarmChanged(msgspec.Struct, frozen=True, tag="alarm", tag_field="kind"):
     """A fault that latched or a protection that opened something, and its end. Outlet 0 is the cabinet."""
 
-    outlet: int
+    outlet: OutletOrCabinet
     fault: Fault
     raised: bool
     at: WallTime
 
 
 class Trip(msgspec.Struct, frozen=True, tag="trip", tag_field="kind"):
-    outlet: int
+    outlet: OutletOrCabinet
     fault: Fault
     at: WallTime
-    peak_ma: int | None = None
-    session_id: str | None = None
+    peak_ma: Measured | None = None
+    session_id: Short | None = None
 
 
 FactBody = SessionStarted | SessionSettled | OrderRefused | MonthClosed | AlarmChanged | Trip
@@ -193,12 +202,12 @@ class Answer(msgspec.Struct, frozen=True):
     charge is over (its record comes as a fact); unknown: this order was never received and is dead if its time is over.
     """
 
-    order: str
+    order: Short
     outcome: Outcome
     v: int = SCHEMA
-    code: str | None = None
-    session_id: str | None = None
-    epoch: str = ""
+    code: Short | None = None
+    session_id: Short | None = None
+    epoch: Short = ""
     end_reason: EndReason | None = None
 
 
@@ -219,7 +228,7 @@ class StartOrder(msgspec.Struct, frozen=True, kw_only=True, tag="start", tag_fie
     boot: Word
     challenge: Word
     order: OrderNumber
-    outlet: Annotated[int, msgspec.Meta(ge=1, le=99)]
+    outlet: Outlet
     choice: Literal["full", "hours", "amount", "package"]
     choice_amount: Number = 0  # seconds for hours and package, fen for amount
     group: Annotated[str, msgspec.Meta(max_length=64)] = ""  # selects the tariff
@@ -375,7 +384,11 @@ def decode_state(payload: bytes) -> State:
 
 
 def decode_facts(payload: bytes) -> Facts:
-    return _decode(payload, Facts)
+    """Raises MessageError. A fact that holds a NUL is refused by itself (`decode_fact`), not the message."""
+    facts = _decode(payload, Facts, nul=True)
+    if "\0" in facts.epoch:
+        raise MessageError("an epoch with a NUL")
+    return facts
 
 
 def decode_answer(payload: bytes) -> Answer:
@@ -391,11 +404,17 @@ def decode_down(body: bytes) -> Down:
     return _decode(body, Down)  # type: ignore[arg-type]
 
 
-def _decode(payload: bytes, kind: type[T]) -> T:
+def _decode(payload: bytes, kind: type[T], *, nul: bool = False) -> T:
+    """Return the message. Raises MessageError for every payload that is none; also for a NUL, which no database takes.
+
+    msgspec raises two errors besides its own: for bytes that are not UTF-8, and for JSON that is nested too deep.
+    """
     payload = unpack(payload)
     if len(payload) > MAX_MESSAGE:
         raise MessageError(f"a message of {len(payload)} bytes; at most {MAX_MESSAGE} are taken")
+    if not nul and _NUL.search(payload):
+        raise MessageError("holds a NUL")
     try:
         return msgspec.json.decode(payload, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MessageError(str(error)) from error

@@ -2,9 +2,8 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Router, get
-from litestar.params import FromQuery
+from litestar.params import QueryParameter
 from litestar.response import Response
 
 from cabinet.web import auth
@@ -15,7 +14,7 @@ NEWEST_SHOWN = 5
 CHARGES_A_PAGE = 20
 LINES_A_PAGE = 30
 
-Place = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Place = Annotated[int | None, QueryParameter(ge=1, le=2**53)]
 """Exclusive upper bound of the numbers of charges or movements on the page."""
 
 
@@ -29,7 +28,7 @@ async def account_page(request: PageRequest) -> Response[Any]:
 
 
 @get("/account/charges")
-async def charges_page(request: PageRequest, before: FromQuery[Place | None] = None) -> Response[Any]:
+async def charges_page(request: PageRequest, before: Place = None) -> Response[Any]:
     """Show all charges, newest first; `before` is the exclusive upper bound of their numbers."""
     site = WebSite.of(request)
     resident = await auth.resident(request)
@@ -38,7 +37,7 @@ async def charges_page(request: PageRequest, before: FromQuery[Place | None] = N
 
 
 @get("/account/statement")
-async def statement_page(request: PageRequest, before: FromQuery[Place | None] = None) -> Response[Any]:
+async def statement_page(request: PageRequest, before: Place = None) -> Response[Any]:
     """Show every movement of the resident's money with the balance after it, newest first."""
     site = WebSite.of(request)
     resident = await auth.resident(request)

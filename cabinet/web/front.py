@@ -20,6 +20,7 @@ MAX_QUERY = 4096
 """Bytes; our longest query, a filter of the usage log, has about 200."""
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{1,5}))?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MALFORMED = "cabinet.malformed"  # key in the scope: the status of the refusal
 
 
@@ -63,6 +64,9 @@ def _well_formed(scope: Any) -> Any:
         return {**_well_formed({**scope, **short}), **short}
     if not (scope["query_string"].isascii() and scope.get("raw_path", b"").isascii()):
         return {**_well_formed({**scope, "query_string": b"", "raw_path": b"/"}), _MALFORMED: 400}
+    if _CONTROL.search(scope["path"]):  # no database takes a NUL, and no path of ours has the others
+        clean = {"path": _CONTROL.sub("_", scope["path"])}
+        return {**_well_formed({**scope, **clean}), _MALFORMED: 400}
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if all(_is_host(host) for host in hosts) and len(hosts) <= 1:
         return scope

@@ -24,6 +24,17 @@ class SchemaError(StoreError):
     """The schema is newer or older than this program, or a migration failed."""
 
 
+def is_passing(error: Exception) -> bool:
+    """Return whether the same statements may succeed later: the database is away, full, read-only, or had a deadlock.
+
+    Not if the values are beyond a limit of PostgreSQL, as a text that is too long for an index: for psycopg that is
+    an OperationalError too, and a read-only database is none.
+    """
+    if isinstance(error, psycopg.errors.ProgramLimitExceeded):
+        return False
+    return isinstance(error, psycopg.OperationalError | psycopg.errors.ReadOnlySqlTransaction)
+
+
 async def connect(url: str, *, autocommit: bool = False) -> Connection:
     """Open one connection. Raises StoreError."""
     try:

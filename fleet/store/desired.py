@@ -10,10 +10,16 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from cabinet.errors import Refused
-from cabinet.uplink.messages import DesiredKind
+from cabinet.errors import CabinetError, Refused
+from cabinet.uplink.messages import MAX_MESSAGE, DesiredKind
 from fleet.store import rows
 from fleet.store.database import Connection
+
+MAX_VALUE_BYTES = MAX_MESSAGE - 1024  # as JSON; the rest is for signature and names
+
+
+class ValueTooLarge(CabinetError):
+    """A value that fits into no message: the broker would close the connection of the worker that sends it."""
 
 
 class DesiredRow(msgspec.Struct, frozen=True):
@@ -48,8 +54,11 @@ _DESIRED = "SELECT desired.* FROM desired JOIN cabinet ON cabinet.id = desired.c
 async def set_value(connection: Connection, company_id: int, cabinet: str, kind: DesiredKind, value: Any) -> int:
     """Set what should be in force, under the next version; return the version. An equal value keeps its version.
 
-    Notifies `fleet_order`, on which the worker waits. Refuses unknown_cabinet.
+    Notifies `fleet_order`, on which the worker waits. Refuses unknown_cabinet. Raises ValueTooLarge.
     """
+    size = len(msgspec.json.encode(value))
+    if size > MAX_VALUE_BYTES:
+        raise ValueTooLarge(f"{cabinet}: {kind} of {size} bytes together; at most {MAX_VALUE_BYTES} can be sent")
     version = await rows.value(
         connection,
         "INSERT INTO desired (cabinet, kind, version, value)"

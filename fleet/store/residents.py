@@ -7,7 +7,7 @@ import psycopg
 
 from cabinet import normal_form
 from cabinet.errors import Refused
-from fleet.store import rows
+from fleet.store import orders, rows
 from fleet.store.database import Connection
 
 
@@ -133,7 +133,7 @@ async def erase(connection: Connection, company_id: int, resident_id: int) -> No
     row = await list_row(connection, company_id, resident_id)
     if row is None:
         raise Refused("unknown_resident")
-    if row.held_fen:
+    if await orders.open_of(connection, company_id, resident_id) is not None:  # also one that is free of charge
         raise Refused("charge_running")
     if row.balance_fen:
         raise Refused("money_left")

@@ -73,7 +73,8 @@ async def set_role(connection: Connection, company_id: int, staff_id: int, role:
 
 
 async def set_site_groups(connection: Connection, company_id: int, staff_id: int, site_groups: list[str]) -> None:
-    """Change the sites that a login may see; empty: all. Refuses unknown_staff."""
+    """Change the sites that a login may see; empty: all. Refuses unknown_staff, last_operator."""
+    await _check_operators(connection, company_id, staff_id, keeps=not site_groups)
     await _change(connection, company_id, staff_id, "site_groups = %s", site_groups)
 
 
@@ -91,14 +92,17 @@ async def remove(connection: Connection, company_id: int, staff_id: int) -> None
 
 
 async def _check_operators(connection: Connection, company_id: int, staff_id: int, *, keeps: bool) -> None:
-    """Refuse last_operator if the company would have no operator afterwards. Locks them: two changes take turns."""
+    """Refuse last_operator if afterwards no operator would have all sites: only such a one manages logins.
+
+    Locks the operators: two changes take turns.
+    """
     operators = await rows.many(
         connection,
         FleetStaffRow,
         f"{_PRESENT} AND company_id = %s AND role = 'operator' ORDER BY id FOR UPDATE",
         (company_id,),
     )
-    if not keeps and [each.id for each in operators] == [staff_id]:
+    if not keeps and [each.id for each in operators if not each.site_groups] == [staff_id]:
         raise Refused("last_operator")
 
 

@@ -38,7 +38,7 @@ async def enrol(request: PageRequest) -> Response[bytes]:
             answer = await enrolment.enrol(
                 connection, trust, wanted, address_of(request), place, now, site.config.trust.certificate_days
             )
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _answer(EnrolRefused("bad_request"), 400)
     except EnrolmentRefused as refusal:
         return _answer(EnrolRefused(refusal.code), refusal.status)

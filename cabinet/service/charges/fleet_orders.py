@@ -157,6 +157,7 @@ class FleetOrders:
             raise Refused("order_expired")
         wall, now_ns = context.clock.wall(), context.clock.monotonic_ns()
         left_ns = (order.not_after_unix_ms - wall.unix_ms) * MS if wall.trusted else MAX_AGE_WITHOUT_CLOCK_NS - age_ns
+        left_ns = min(left_ns, MAX_ORDER_LIFE_S * NS)  # a fleet whose clock is fast makes no order that lives longer
         if left_ns <= 0:
             raise Refused("order_expired")
         return now_ns + left_ns + LATE_AFTER_NS

@@ -16,6 +16,7 @@ from cabinet.web.property.access import done, field, show
 from cabinet.web.property.uploads import content
 from fleet import tariff_rollout
 from fleet.store import companies, desired, pages
+from fleet.store.desired import ValueTooLarge
 from fleet.tariff_rollout import TariffClash
 from fleet.web.context import FleetSite
 from fleet.web.property.access import FleetActor, fleet_actor
@@ -52,7 +53,7 @@ async def roll_out(request: PageRequest) -> Response[Any]:
             await act.note("tariff_schedule", subject=version, detail=f"{target}, {len(wanted)}")
     except ConfigErrors:
         return await _page(request, who, Refused("bad_tariff"), text=text, **_looked_at(request, text))
-    except TariffClash as clash:
+    except (TariffClash, ValueTooLarge) as clash:
         return await _page(request, who, Refused("bad_tariff"), text=text, mistakes=[str(clash)])
     except Refused as refusal:
         return await _page(request, who, refusal, text=text, **_looked_at(request, text))

@@ -159,7 +159,7 @@ def _decoded(text: str) -> RecordPlace:
     """Return the place in a link. Raises Refused `bad_request`."""
     try:
         place: RecordPlace = msgspec.json.decode(base64.urlsafe_b64decode(text.encode()), type=RecordPlace)
-    except (binascii.Error, msgspec.DecodeError, UnicodeEncodeError):
+    except (binascii.Error, msgspec.DecodeError, UnicodeError):
         raise Refused("bad_request") from None
     if place[0].tzinfo is None or not 0 <= place[3] < 1 << 53 or "\0" in place[1] + place[2]:
         raise Refused("bad_request")

@@ -185,7 +185,7 @@ def test_an_order_that_runs_without_an_answer_is_accepted_and_one_that_was_given
 @pytest.mark.parametrize("payload", [b"", b"[]", b'{"at":1}', messages.encode(scene.state_of(challenge="\0"))])
 def test_a_state_that_cannot_be_kept_is_refused_when_it_is_read(payload):
     with pytest.raises(MessageError):
-        states.decode_state(payload)
+        messages.decode_state(payload)
 
 
 def test_telemetry_is_thinned_to_one_in_five_minutes_and_whole_months_are_dropped(inside):
