@@ -15,7 +15,7 @@ OF_24_BY_80 = b"\x1b[24;80R"
 
 
 class ConsoleLine(ConsoleHarness):
-    """A console and the text that a person sees of it. Nobody is logged in."""
+    """A console and the text that a person sees of it. No login is made."""
 
     def __init__(
         self, folder: Path, language: str = "en", terminal: Literal["auto", "plain", "full"] = "plain"

@@ -13,7 +13,7 @@ WALL = WallTime(1_780_000_000_000, True)
 
 
 def simulated(charges: int = 4, cabinet: str = "c-one", epoch: str = "epoch-1") -> SimulatedCabinet:
-    """Return a cabinet whose outbox holds charges, each with an alarm, and a trip: three facts a charge and one.
+    """Return a cabinet with charges in its outbox, each with an alarm, and a trip: three facts a charge and one.
 
     Each epoch alarms at an outlet of its own: between two epochs of a cabinet there is no order.
     """

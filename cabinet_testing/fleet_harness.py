@@ -29,7 +29,7 @@ CABINET = "demo-1"
 
 
 class FleetHarness:
-    """Signs for one cabinet, whose service answers as it would over `uplink.sock`."""
+    """Signs for one cabinet; its service answers as it would over `uplink.sock`."""
 
     def __init__(self, harness: ServiceHarness) -> None:
         self.harness = harness

@@ -48,7 +48,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def outlet_codes(text: str, cabinet: int) -> str:
-    """Return a configuration whose outlets have the codes of this cabinet: its number follows the letter. Pure."""
+    """Return a configuration with this cabinet's outlet codes: its number follows the letter. Pure."""
     return _CODE.sub(lambda found: f'code = "{found[1]}{cabinet}{found[2][1:]}"', text)
 
 

@@ -15,7 +15,7 @@ POWER_MW = 360_000  # 100 mWh a second
 
 
 class PaidCharge:
-    """A charge to its end by a resident, whose phone repeats the start after the service was killed."""
+    """A charge to its end by a resident; the phone repeats the start after the service was killed."""
 
     def __init__(self, harness: ServiceHarness) -> None:
         self.harness = harness

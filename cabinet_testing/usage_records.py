@@ -1,4 +1,4 @@
-"""Usage records, and what somebody or a dying SD card does to the file that they are in."""
+"""Usage records, and damage to their file, as by a person or a dying SD card."""
 
 import hashlib
 import json

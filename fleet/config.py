@@ -65,7 +65,7 @@ class BrokerSection(Section, frozen=True, kw_only=True):
 class TrustSection(Section, frozen=True, kw_only=True):
     """Keys and certificates of the fleet; `fleet broker config` makes them."""
 
-    folder: Annotated[str, text("folder of the CA, and of the keys that sign what goes to cabinets")] = "trust"
+    folder: Annotated[str, text("folder of the CA, and of the keys that sign messages to cabinets")] = "trust"
     certificate_days: Annotated[int, number("life of a cabinet's certificate", least=2, most=3650)] = 365
     code_hours: Annotated[int, number("an enrolment code is good for so long", least=1, most=720)] = 24
 
@@ -89,7 +89,7 @@ class WebSection(Section, frozen=True, kw_only=True):
     tls_key: Annotated[str, Meta(max_length=200, description="file of its private key (PEM)")] = ""
     trusted_proxies: Annotated[
         tuple[Address, ...],
-        Meta(max_length=16, description="addresses or networks whose X-Forwarded-For and -Proto are believed"),
+        Meta(max_length=16, description="proxies: their X-Forwarded-For and -Proto headers are used"),
     ] = ()
     connections_per_address: Annotated[
         int, number("open connections of one address, which many phones may share", least=10, most=400)
@@ -136,7 +136,7 @@ class OrdersSection(Section, frozen=True, kw_only=True):
     ] = 500
     give_back_after_hours: Annotated[
         int,
-        number("a charge whose record does not arrive: its money goes back after so long", least=25, most=2160),
+        number("without a usage record, the money of a charge goes back after so long", least=25, most=2160),
     ] = 72
 
 

@@ -115,7 +115,7 @@ def _facts_of(message: Incoming) -> list[Arrived]:
 async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one: bool = False) -> dict[Group, int]:
     """Store and apply facts in the caller's transaction; return the highest contiguous number of each epoch.
 
-    With `one_by_one`, a fact whose effects fail is set aside; without, it fails the transaction.
+    With `one_by_one`, a fact that cannot be applied is set aside; without, it fails the transaction.
     """
     cabinets = await _cabinets(connection, {fact.cabinet for fact in arrived})
     arrived = [fact for fact in arrived if fact.cabinet in cabinets]

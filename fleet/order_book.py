@@ -28,7 +28,7 @@ _COLUMNS = {
 
 
 class OrderBook:
-    """Some orders, locked; what is done to them is written by `write`, all in the caller's transaction."""
+    """Some orders, locked; changes are written by `write`, all in the caller's transaction."""
 
     def __init__(self, orders: Iterable[OrderRow], now: datetime.datetime) -> None:
         self.now = now
@@ -152,7 +152,7 @@ def release(row: OrderRow) -> Transaction:
 
 
 def settlement(row: OrderRow, held_fen: int, electricity_fen: int, service_fen: int) -> Transaction:
-    """Split what is held into revenue and refund; a cost above it goes to the order's debt.
+    """Split the hold into revenue and refund; a cost above it goes to the order's debt.
 
     Without a debt it is `ledger.settle`, to the posting.
     """

@@ -42,7 +42,7 @@ BATCH = 200  # orders in one transaction
 
 
 async def to_start(connection: Connection) -> list[StartOrder]:
-    """Take the step SENT of all held orders whose cabinet is online; refuse the others. Publish after the commit."""
+    """Take the step SENT of all held orders if the cabinet is online; refuse the others. Publish after the commit."""
     numbers = await _numbers(connection, "state = 'held'")
     if not numbers:
         return []
@@ -98,7 +98,7 @@ def _start(row: OrderRow, place: _Place, not_after: datetime.datetime) -> StartO
 
 
 async def to_ask(connection: Connection) -> list[AskOrder]:
-    """Return questions for orders without an answer in time, and for those whose cabinet has another store now."""
+    """Return questions for orders without an answer in time, and for those of a cabinet that has another store now."""
     numbers = await _numbers(
         connection,
         f"((state = 'sent' AND sent < now() - interval '{ANSWER_WITHIN_S} s')"
@@ -134,7 +134,7 @@ async def to_stop(connection: Connection) -> list[StopOrder]:
 
 
 async def end_overdue(connection: Connection, give_back_after_hours: int) -> list[str]:
-    """Give back the money of orders that are dead, and of charges whose record did not come for days.
+    """Give back the money of orders that are dead, and of charges without a record for days.
 
     Also of those that could not be sent, as while the broker is away. Returns their numbers.
     """

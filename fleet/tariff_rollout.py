@@ -1,4 +1,4 @@
-"""Roll-out of a tariff: what each cabinet should have, beside what it has; and who has it."""
+"""Roll-out of a tariff: the wanted tariffs of each cabinet beside those it reports, and who has it."""
 
 import functools
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class TariffClash(CabinetError):
 
 
 class TariffSpread(msgspec.Struct, frozen=True):
-    """Cabinets by what they have of one version. `refused` has the reasons."""
+    """Cabinets by their state of one version. `refused` has the reasons."""
 
     in_force: list[str]
     coming: list[str]

@@ -1,6 +1,6 @@
 """The whole mirror of the usage logs, checked again: hashes, chain, columns, closings, gaps.
 
-Ingest has checked each record when it arrived and raised alarms; this finds what was changed in the database since.
+Ingest has checked each record when it arrived and raised alarms; this finds changes made in the database since.
 """
 
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ class LogProblem(msgspec.Struct, frozen=True):
 
 
 class VerifiedLogs(msgspec.Struct):
-    """Counts of what was checked; filled in while `problems` is read."""
+    """Counts of the checks; filled in while `problems` is read."""
 
     records: int = 0
     closings: int = 0

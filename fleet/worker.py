@@ -2,7 +2,7 @@
 
 One worker works at a time: it holds an advisory lock of the database, and the standby waits for it. A shared
 subscription of two would not do instead: the broker would keep a dead worker's share for it. The lock's connection
-also listens for `fleet_order`; when it breaks, the worker ends and begins anew, so it never works without the lock for
+also listens for `fleet_order`; when it breaks, the worker ends and begins again, so it never works without the lock for
 longer than it takes to notice, and even then every step is a row that only one of two can change.
 
 Nothing is kept in memory that a kill could lose: what is to be sent is found in the rows by a sweep each second.

@@ -233,7 +233,7 @@ async def with_free_outlets(
 async def look(connection: Connection, company_id: int, cabinet: str, seconds: int = 30) -> None:
     """Note that a person views the cabinet for `seconds` from now; the worker has it send its state every 2 s.
 
-    Notifies `fleet_order`, on which the worker waits, if nobody viewed it until now.
+    Notifies `fleet_order`, on which the worker waits, if it had no viewer until now.
     """
     begun = await rows.value(
         connection,

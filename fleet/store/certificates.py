@@ -61,7 +61,7 @@ async def revoke_all(connection: Connection, cabinet: str) -> int:
 
 
 async def revoked(connection: Connection) -> list[RevokedRow]:
-    """Return the revoked certificates whose end is not long past: the broker's clock may be slow."""
+    """Return the revoked certificates that ended recently or not yet: the broker's clock may be slow."""
     return await rows.many(
         connection,
         RevokedRow,

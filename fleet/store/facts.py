@@ -1,4 +1,4 @@
-"""Facts as they arrived: what was set aside, alarms and trips of cabinets, positions. Only `fleet.ingest` writes."""
+"""Facts as they arrived: those set aside, alarms and trips of cabinets, positions. Only `fleet.ingest` writes."""
 
 import datetime
 

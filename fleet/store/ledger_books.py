@@ -100,7 +100,7 @@ async def lock(
 
 
 async def write(connection: Connection, books: dict[int, LoadedBooks]) -> None:
-    """Write what was entered since `lock`; its accounts must have been locked."""
+    """Write the entries made since `lock`; its accounts must have been locked."""
     entered = [(company_id, each) for company_id, of_company in books.items() for each in of_company.entered]
     if not entered:
         return

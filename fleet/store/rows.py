@@ -12,7 +12,7 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 async def many(connection: Connection, kind: type[T], sql: str, parameters: Parameters = ()) -> list[T]:
-    """Return all rows as `kind`, whose fields are named like the columns."""
+    """Return all rows as `kind`; its fields are named like the columns."""
     async with connection.cursor(row_factory=class_row(kind)) as cursor:
         await cursor.execute(sql.encode(), parameters)
         return await cursor.fetchall()

@@ -19,7 +19,7 @@ UNDO_WITHIN = datetime.timedelta(days=1)
 class Wallet(msgspec.Struct, frozen=True):
     balance_fen: int  # free to spend
     held_fen: int  # of the order that runs
-    debt_fen: int  # of charges whose record arrived after their money had gone back
+    debt_fen: int  # of charges with a record that arrived after their money had gone back
 
 
 class WalletEntry(msgspec.Struct, frozen=True):

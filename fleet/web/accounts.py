@@ -1,6 +1,6 @@
 """Sign-in of residents over PostgreSQL: the fleet's implementation of `ports.ResidentAccountsPort`, and codes by SMS.
 
-The company of the outlet's printed code decides whose resident a person is. Failures are counted in the database, so
+The outlet's printed code decides which company a person is a resident of. Failures are counted in the database, so
 that they count over all web processes: each attempt is noted before its secret is checked, and taken back if it was
 right. An unknown card costs the same work as a known one.
 """

@@ -55,7 +55,7 @@ NEAR_SHOWN = 6
 NEAR_PER_CABINET = 2
 
 TELLS_OF_MONEY = frozenset({"cabinet_offline", "no_answer", "no_record"})
-"""Refusals whose own text says what happens to the money."""
+"""Refusals with a text of their own about the money."""
 
 FLEET_MOVES = (*WALLET_MOVES, "debt_paid")
 

@@ -18,7 +18,7 @@ AGAIN_S = 1.0  # after the connection was lost
 
 
 class CabinetNotices:
-    """Wakes the viewers of a cabinet. `run` until cancelled; without it nobody is woken, and pages renew themselves."""
+    """Wakes the viewers of a cabinet. `run` until cancelled; without it pages only renew themselves."""
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -75,7 +75,7 @@ def create_app(pool: Pool, config: FleetConfig, notices: CabinetNotices, sms: Sm
 
 @get("/q/{code:str}", include_in_schema=False)
 async def short_address(code: FromPath[str]) -> Redirect:
-    """Lead to the outlet's page: the address for codes whose prefix a mini-program is bound to."""
+    """Lead to the outlet's page: a short address that a mini-program can be bound to by its prefix."""
     return Redirect(f"/s/{code}" if code.isalnum() and code.isascii() else "/", status_code=303)
 
 

@@ -225,7 +225,8 @@ async def test_a_long_file_needs_no_more_memory_than_a_short_one(url: str) -> No
         async with at.pool.connection() as connection:
             await connection.execute(
                 "INSERT INTO usage_record SELECT cabinet, epoch, copy, company_id, site_id,"
-                " session_id || copy, order_number, outlet, started_unix_ms, ended_unix_ms, energy_mwh, electricity_fen,"
+                " session_id || copy, order_number, outlet, started_unix_ms, ended_unix_ms, energy_mwh,"
+                " electricity_fen,"
                 " service_fen, end_reason, body, previous_hash, record_hash"
                 " FROM usage_record, generate_series(2, 30000) AS copy"
             )
