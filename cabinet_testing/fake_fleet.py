@@ -10,7 +10,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from cabinet.uplink import messages, orders
-from cabinet.uplink.messages import Ack, Answer, Down, Online, State
+from cabinet.uplink.messages import Ack, Answer, Down, Online, StateReport
 from cabinet_testing.fleet_broker import FleetBroker
 
 
@@ -24,7 +24,7 @@ class FakeFleet:
         self.facts: dict[tuple[str, str], dict[int, bytes]] = defaultdict(dict)
         self.numbers: list[int] = []  # of all facts that arrived, again ones included
         self.online: dict[str, Online] = {}
-        self.states: dict[str, list[State]] = defaultdict(list)
+        self.states: dict[str, list[StateReport]] = defaultdict(list)
         self.answers: list[Answer] = []
         self.requests: list[str] = []
         self.connected = False

@@ -41,7 +41,7 @@ from cabinet.uplink.messages import (
     MessageError,
     Online,
     StartOrder,
-    State,
+    StateReport,
     StopOrder,
 )
 
@@ -107,7 +107,9 @@ class FakeUplinkService:
             return OnlineBody(self.epoch, self.boot, msgspec.Raw(body))
         if isinstance(question, AskState):
             self.challenge += 1
-            state = State(WallTime(0, True), self.boot, self.epoch, f"c{self.challenge}", [], facts=len(self.facts))
+            state = StateReport(
+                WallTime(0, True), self.boot, self.epoch, f"c{self.challenge}", [], facts=len(self.facts)
+            )
             return StateBody(msgspec.Raw(messages.encode(state)))
         if isinstance(question, AskFacts):
             self.asked_facts.append(question)

@@ -5,7 +5,7 @@ import msgspec
 from cabinet.clock import WallTime
 from cabinet.model import Fault
 from cabinet.uplink import messages
-from cabinet.uplink.messages import AlarmChanged, Fact, Facts, Trip
+from cabinet.uplink.messages import AlarmChanged, Fact, Facts, TripReport
 from fleet.ingest import Incoming
 from fleet.sim.cabinets import SimulatedCabinet
 
@@ -23,7 +23,7 @@ def simulated(charges: int = 4, cabinet: str = "c-one", epoch: str = "epoch-1") 
         sim.start(number % 10 + 1)
         sim.write(AlarmChanged(alarmed, Fault.OUTLET_HOT, number % 2 == 0, WALL))
         sim.settle(number % 10 + 1, cost_fen=10 + number)
-    sim.write(Trip(2, Fault.OVERPOWER, WALL, 30_000, None))
+    sim.write(TripReport(2, Fault.OVERPOWER, WALL, 30_000, None))
     return sim
 
 

@@ -22,7 +22,7 @@ from cabinet.link.uplink_protocol import (
 )
 from cabinet.service.app import Service
 from cabinet.uplink import messages, orders
-from cabinet.uplink.messages import Ack, Answer, AskOrder, Down, FactBody, StartOrder, State, StopOrder
+from cabinet.uplink.messages import Ack, Answer, AskOrder, Down, FactBody, StartOrder, StateReport, StopOrder
 from cabinet_testing.service_harness import ServiceHarness
 
 CABINET = "demo-1"
@@ -50,7 +50,7 @@ class FleetHarness:
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
-    async def state(self, service: Service) -> State:
+    async def state(self, service: Service) -> StateReport:
         reply = await service.uplink.answer(AskState())
         assert isinstance(reply, StateBody), reply
         return messages.decode_state(bytes(reply.body))
@@ -74,7 +74,7 @@ class FleetHarness:
         state, tariff = await self.state(service), (await service.charges.price("C5T4", "")).version
         return self.order_from(state, **{"outlet": outlet, "tariff_version": tariff, **changes})
 
-    def order_from(self, state: State, **changes: Any) -> StartOrder:
+    def order_from(self, state: StateReport, **changes: Any) -> StartOrder:
         """Return an order that quotes `state`; `changes` name outlet, tariff_version, and what is different."""
         values: dict[str, Any] = {
             "cabinet": CABINET,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from cabinet.model import Fault
-from cabinet.uplink.messages import OutletState
+from cabinet.uplink.messages import OutletReport
 from cabinet_testing import fleet_postgres
 from cabinet_testing.fleet_web import FleetWeb, add_record, fleet_web, order_of, usage_record
 
@@ -76,7 +76,7 @@ class FleetPages:
         at.reply = "accept"
         running = order_of(await phone.send("/s/C-ONE-3/start", kind="full", request_key=KEY))
         await at.charge(running)
-        await at.show("c-one", OutletState(2, "needs_service", "fault_latched", fault=Fault.SHORT_CIRCUIT))
+        await at.show("c-one", OutletReport(2, "needs_service", "fault_latched", fault=Fault.SHORT_CIRCUIT))
         async with at.pool.connection() as connection:
             for number in range(1, 5):
                 await add_record(connection, at.scene.company_id, "c-one", usage_record(number, 1, 44, 500))

@@ -7,7 +7,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from cabinet.clock import WallTime
-from cabinet.uplink.messages import OutletState, State
+from cabinet.uplink.messages import OutletReport, StateReport
 from fleet.config import FleetConfig, parse
 from fleet.store import cabinets, companies, desired, residents, wallets
 from fleet.store.database import Connection
@@ -57,7 +57,7 @@ async def add_cabinet(
             "INSERT INTO outlet (cabinet, number, code) VALUES (%s, %s, %s)",
             (cabinet, number, code_of(cabinet, number)),
         )
-    state = state_of(outlets=[OutletState(number, "free") for number in range(1, outlets + 1)])
+    state = state_of(outlets=[OutletReport(number, "free") for number in range(1, outlets + 1)])
     await connection.execute(
         "UPDATE cabinet SET online = TRUE, heard = now(), state_at = now(), state = %s, epoch = %s, boot = %s,"
         " challenge = %s, free_outlets = %s WHERE id = %s",
@@ -82,8 +82,8 @@ def code_of(cabinet: str, outlet: int) -> str:
 
 
 def state_of(
-    outlets: Sequence[OutletState] = (), *, boot: str = "boot-1", epoch: str = "epoch-1", challenge: str = "1"
-) -> State:
-    return State(
+    outlets: Sequence[OutletReport] = (), *, boot: str = "boot-1", epoch: str = "epoch-1", challenge: str = "1"
+) -> StateReport:
+    return StateReport(
         at=WallTime(1_780_000_000_000, True), boot=boot, epoch=epoch, challenge=challenge, outlets=list(outlets)
     )

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from cabinet.clock import WallTime
 from cabinet.model import CostLine, EndReason
 from cabinet.records import Role, UsageRecord
-from cabinet.uplink.messages import OutletState, State
+from cabinet.uplink.messages import OutletReport, StateReport
 from cabinet_testing import fleet_scene
 from cabinet_testing.fleet_scene import FleetScene
 from cabinet_testing.html_page import Page
@@ -151,11 +151,11 @@ class FleetWeb:
 
     # --- cabinets ----------------------------------------------------------------------------------------------------
 
-    async def show(self, cabinet: str, *outlets: OutletState, online: bool = True, **fields: Any) -> None:
+    async def show(self, cabinet: str, *outlets: OutletReport, online: bool = True, **fields: Any) -> None:
         """Set the cabinet's last state: these outlets, the others as they were."""
         async with self.pool.connection() as connection:
             row = await rows.value(connection, "SELECT state FROM cabinet WHERE id = %s", (cabinet,))
-            state = msgspec.convert(row, State)
+            state = msgspec.convert(row, StateReport)
             changed = {each.number: each for each in outlets}
             state = msgspec.structs.replace(
                 state, outlets=[changed.get(each.number, each) for each in state.outlets], **fields
@@ -176,7 +176,7 @@ class FleetWeb:
                 book.step(number, OrderStep.START, session_id=SESSION)
             await book.write(connection)
             order = book.row(number)
-        running = OutletState(
+        running = OutletReport(
             order.outlet, "in_use", "outlet_busy", session_id=SESSION, order=number, phase="charging",
             power_mw=148_000, energy_mwh=148 * seconds * 1000 // 3600, powered_s=seconds, charging_s=seconds,
             cost_fen=cost_fen,
@@ -198,7 +198,7 @@ class FleetWeb:
             book = await OrderBook.load(connection, [number])
             book.settle(number, record.electricity_fen, record.service_fen, record.number, record.session_id)
             await book.write(connection)
-        await self.show(order.cabinet, OutletState(order.outlet, "free"))
+        await self.show(order.cabinet, OutletReport(order.outlet, "free"))
 
     async def play(self) -> None:
         """Answer orders as `reply` says, until cancelled."""

@@ -18,7 +18,7 @@ from cabinet.uplink.messages import (
     OrderRefused,
     SessionSettled,
     SessionStarted,
-    Trip,
+    TripReport,
 )
 from fleet import plausible
 from fleet.order_book import OrderBook
@@ -59,7 +59,7 @@ class Applier:
         self._records: dict[FactKey, tuple[UsageRecord, str | None, str]] = {}
         self._closings: list[tuple[Any, ...]] = []
         self._alarms: list[tuple[str, AlarmChanged]] = []
-        self._trips: list[tuple[FactKey, Trip]] = []
+        self._trips: list[tuple[FactKey, TripReport]] = []
         self._log_alarms: dict[tuple[Group, str, int], str] = {}
         self._refused: dict[FactKey, str] = {}
         self._orders: list[tuple[FactKey, str, FactBody, bool]] = []
@@ -88,7 +88,7 @@ class Applier:
                 await self._closed(position, fact)
             case AlarmChanged():
                 self._alarms.append((position.cabinet, fact))
-            case Trip():
+            case TripReport():
                 if fork:
                     self._refuse(key, "a fork", fork)
                 else:

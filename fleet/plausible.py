@@ -6,7 +6,7 @@ that no charge can have would spoil them for all cabinets. Such a fact is set as
 
 from cabinet.clock import WallTime
 from cabinet.records import UsageRecord
-from cabinet.uplink.messages import MAX_OUTLET, AlarmChanged, FactBody, SessionSettled, SessionStarted, Trip
+from cabinet.uplink.messages import MAX_OUTLET, AlarmChanged, FactBody, SessionSettled, SessionStarted, TripReport
 from fleet.store.orders import OrderRow
 
 MAX_UNIX_MS = 4_102_444_800_000  # 2100: a clock may be wrong by years, but a moment must have a date
@@ -22,7 +22,7 @@ def objection(fact: FactBody) -> str | None:
     match fact:
         case SessionSettled(record=record):
             return _of_record(record)
-        case SessionStarted(started=moment) | AlarmChanged(at=moment) | Trip(at=moment):
+        case SessionStarted(started=moment) | AlarmChanged(at=moment) | TripReport(at=moment):
             return None if _is_moment(moment) else "a time that has no date"
         case _:
             return None

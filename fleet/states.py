@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from cabinet.uplink.messages import MAX_OUTLET, Online, State
+from cabinet.uplink.messages import MAX_OUTLET, Online, StateReport
 from fleet import order_keys
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
@@ -26,7 +26,7 @@ class CabinetState(msgspec.Struct, frozen=True):
     """A state of one cabinet; `retained`: the broker kept it, so it says nothing about the present."""
 
     cabinet: str
-    state: State
+    state: StateReport
     retained: bool = False
 
 
@@ -79,7 +79,7 @@ def _summary(each: CabinetState) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-async def _write_telemetry(connection: Connection, due: Mapping[str, State]) -> None:
+async def _write_telemetry(connection: Connection, due: Mapping[str, StateReport]) -> None:
     if not due:
         return
     async with connection.cursor() as cursor:
@@ -97,13 +97,13 @@ async def _write_telemetry(connection: Connection, due: Mapping[str, State]) -> 
         )
 
 
-def _by_outlet(state: State, name: str) -> list[int | None]:
+def _by_outlet(state: StateReport, name: str) -> list[int | None]:
     """Return a value of each outlet, in the place of its number; arrays of PostgreSQL begin with 1."""
     known = {outlet.number: outlet for outlet in state.outlets if 1 <= outlet.number <= MAX_OUTLET}
     return [getattr(known.get(number), name, None) for number in range(1, max(known, default=0) + 1)]
 
 
-async def _write_versions(connection: Connection, states: Mapping[str, State]) -> None:
+async def _write_versions(connection: Connection, states: Mapping[str, StateReport]) -> None:
     """Note which desired versions the cabinets have in force; a value whose version is not known any more is None."""
     if not states:
         return
@@ -127,7 +127,7 @@ async def _write_versions(connection: Connection, states: Mapping[str, State]) -
     )
 
 
-async def _compare_orders(connection: Connection, states: Mapping[str, State]) -> None:
+async def _compare_orders(connection: Connection, states: Mapping[str, StateReport]) -> None:
     """Take the step of an order that runs at its cabinet although its answer is not here.
 
     One that was given back meanwhile is to be stopped: what it costs becomes a debt.

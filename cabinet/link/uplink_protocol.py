@@ -47,7 +47,7 @@ class AskOnline(msgspec.Struct, frozen=True, tag="online"):
 
 
 class AskState(msgspec.Struct, frozen=True, tag="state"):
-    """Ask for the body of `up/state` (`messages.State`) with a fresh challenge.
+    """Ask for the body of `up/state` (`messages.StateReport`) with a fresh challenge.
 
     `signal_dbm`: of the 4G modem, which the uplink may know; the service puts it in.
     """

@@ -11,7 +11,7 @@ from cabinet.service.charges import views
 from cabinet.service.charges.context import ServiceContext
 from cabinet.store.fleet_orders import DesiredRow
 from cabinet.store.outbox import OutboxPosition
-from cabinet.uplink.messages import Online, OutletPlace, OutletState, State
+from cabinet.uplink.messages import Online, OutletPlace, OutletReport, StateReport
 
 
 def online(context: ServiceContext, position: OutboxPosition, usage_key: str) -> Online:
@@ -37,9 +37,9 @@ def state(
     challenge: str,
     desired: Iterable[DesiredRow],
     signal_dbm: int | None,
-) -> State:
+) -> StateReport:
     cabinet, rows = views.cabinet_view(context), list(desired)
-    return State(
+    return StateReport(
         at=context.clock.wall(),
         boot=context.boot_id,
         epoch=position.epoch,
@@ -60,9 +60,9 @@ def state(
     )
 
 
-def _outlet(context: ServiceContext, outlet: OutletSection) -> OutletState:
+def _outlet(context: ServiceContext, outlet: OutletSection) -> OutletReport:
     view, session = views.outlet_view(context, outlet), context.sessions.at(outlet.number)
-    place = OutletState(
+    place = OutletReport(
         number=view.number,
         condition=view.condition,
         refusal=view.refusal,

@@ -81,7 +81,7 @@ class Online(msgspec.Struct, frozen=True):
     outlets: Annotated[list[OutletPlace], msgspec.Meta(max_length=MAX_OUTLET)] = []
 
 
-class OutletState(msgspec.Struct, frozen=True):
+class OutletReport(msgspec.Struct, frozen=True):
     """One outlet. `refusal`: the code if no charge can start now; the rest is of the running charge."""
 
     number: OutletOrCabinet
@@ -101,7 +101,7 @@ class OutletState(msgspec.Struct, frozen=True):
     suspended_for: Fault | None = None
 
 
-class State(msgspec.Struct, frozen=True):
+class StateReport(msgspec.Struct, frozen=True):
     """The whole cabinet in one message, retained. Losing one loses nothing.
 
     `challenge` must be quoted by the next start; `versions` are the desired things in force, by kind; `facts` is the
@@ -112,7 +112,7 @@ class State(msgspec.Struct, frozen=True):
     boot: Short
     epoch: Short
     challenge: Short
-    outlets: Annotated[list[OutletState], msgspec.Meta(max_length=MAX_OUTLET)]
+    outlets: Annotated[list[OutletReport], msgspec.Meta(max_length=MAX_OUTLET)]
     v: int = SCHEMA
     accepting: Short | None = None  # the code if no session starts at all
     fault: Fault | None = None  # of the cabinet as a whole
@@ -168,7 +168,7 @@ class AlarmChanged(msgspec.Struct, frozen=True, tag="alarm", tag_field="kind"):
     at: WallTime
 
 
-class Trip(msgspec.Struct, frozen=True, tag="trip", tag_field="kind"):
+class TripReport(msgspec.Struct, frozen=True, tag="trip", tag_field="kind"):
     outlet: OutletOrCabinet
     fault: Fault
     at: WallTime
@@ -176,7 +176,7 @@ class Trip(msgspec.Struct, frozen=True, tag="trip", tag_field="kind"):
     session_id: Short | None = None
 
 
-FactBody = SessionStarted | SessionSettled | OrderRefused | MonthClosed | AlarmChanged | Trip
+FactBody = SessionStarted | SessionSettled | OrderRefused | MonthClosed | AlarmChanged | TripReport
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -379,8 +379,8 @@ def decode_online(payload: bytes) -> Online:
     return _decode(payload, Online)
 
 
-def decode_state(payload: bytes) -> State:
-    return _decode(payload, State)
+def decode_state(payload: bytes) -> StateReport:
+    return _decode(payload, StateReport)
 
 
 def decode_facts(payload: bytes) -> Facts:

@@ -32,11 +32,11 @@ from cabinet.uplink.messages import (
     Look,
     Online,
     OutletPlace,
-    OutletState,
+    OutletReport,
     SessionSettled,
     SessionStarted,
     StartOrder,
-    State,
+    StateReport,
     StopOrder,
 )
 from fleet.sim.mqtt import MqttClosed, MqttConnection
@@ -127,18 +127,18 @@ class SimulatedCabinet:
         self._challenges = [*self._challenges[-3:], str(self._challenge)]
         self._send("state", messages.encode(self.current()), True)
 
-    def current(self) -> State:
-        return State(
+    def current(self) -> StateReport:
+        return StateReport(
             at=self._wall(), boot=self.boot, epoch=self.epoch, challenge=str(self._challenge),
             outlets=[self._outlet(number) for number in self.outlets], feed_mw=150_000 * len(self.sessions),
             software="sim", versions=self.versions, facts=self._number, acked=self.acked,
         )  # fmt: skip
 
-    def _outlet(self, number: int) -> OutletState:
+    def _outlet(self, number: int) -> OutletReport:
         session = self.sessions.get(number)
         if session is None:
-            return OutletState(number, "free", temperature_mc=25_000)
-        return OutletState(
+            return OutletReport(number, "free", temperature_mc=25_000)
+        return OutletReport(
             number, "in_use", refusal="outlet_busy", temperature_mc=31_000, session_id=session.session_id,
             order=session.order, phase="charging", power_mw=150_000,
         )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from cabinet.errors import Refused
-from cabinet.uplink.messages import OutletState, State
+from cabinet.uplink.messages import OutletReport, StateReport
 from fleet.store import rows
 from fleet.store.database import Connection
 
@@ -63,16 +63,16 @@ class CabinetRow(msgspec.Struct, frozen=True):
     feed_mw: int | None
     feed_limit_mw: int | None
     facts_waiting: int
-    state: Any = None  # JSON of `messages.State`; None in lists, and before the first one
+    state: Any = None  # JSON of `messages.StateReport`; None in lists, and before the first one
 
-    def present(self) -> State | None:
+    def present(self) -> StateReport | None:
         """Return the last state, decoded; None without one, and for one of an earlier version that is no state now."""
         try:
-            return None if self.state is None else msgspec.convert(self.state, State)
+            return None if self.state is None else msgspec.convert(self.state, StateReport)
         except msgspec.ValidationError:
             return None
 
-    def outlet_state(self, number: int) -> OutletState | None:
+    def outlet_state(self, number: int) -> OutletReport | None:
         """Return the last state of one outlet."""
         state = self.present()
         return None if state is None else next((each for each in state.outlets if each.number == number), None)

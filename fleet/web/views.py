@@ -10,7 +10,7 @@ from typing import get_args
 from cabinet.clock import WallTime
 from cabinet.model import REFUSALS
 from cabinet.service.ports import CabinetView, OutletView, PlaceView, SessionState, SessionView
-from cabinet.uplink.messages import OutletState
+from cabinet.uplink.messages import OutletReport
 from fleet.order_table import OrderState
 from fleet.orders import is_fresh
 from fleet.store.cabinets import CabinetRow
@@ -175,7 +175,7 @@ def session_of(order: OrderRow, row: CabinetRow | None, record: MirroredRecord |
     )
 
 
-def _state(order: OrderRow, row: CabinetRow | None, seen: OutletState | None) -> SessionState:
+def _state(order: OrderRow, row: CabinetRow | None, seen: OutletReport | None) -> SessionState:
     if order.state in ON_ITS_WAY:
         return "authorised"
     if seen is not None and seen.phase in _SESSION_STATES:
@@ -188,7 +188,7 @@ def _state(order: OrderRow, row: CabinetRow | None, seen: OutletState | None) ->
     return "charging" if order.state == OrderState.CHARGING else "authorised"
 
 
-def _wait_left_s(seen: OutletState | None) -> int | None:
+def _wait_left_s(seen: OutletReport | None) -> int | None:
     if seen is None or seen.phase != "waiting_for_load":
         return None
     return max(0, NO_LOAD_S - seen.powered_s)

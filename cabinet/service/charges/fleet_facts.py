@@ -12,7 +12,7 @@ from cabinet.service.charges.session import Session
 from cabinet.store import fleet_orders, outbox, residents
 from cabinet.store.moment import Moment, at_monotonic
 from cabinet.store.sessions import Transition
-from cabinet.uplink.messages import AlarmChanged, FactBody, OrderRefused, SessionStarted, Trip
+from cabinet.uplink.messages import AlarmChanged, FactBody, OrderRefused, SessionStarted, TripReport
 
 
 class FleetFacts:
@@ -37,7 +37,7 @@ class FleetFacts:
         """Take a trip; it is written with the number of its event, so never twice."""
         if self.enabled and event.kind is EventKind.TRIPPED and event.fault is not None:
             outlet = CABINET if event.outlet is None else event.outlet
-            self._unsaved.append(Trip(outlet, event.fault, at.wall, event.why.get("peak_ma"), event.session_id))
+            self._unsaved.append(TripReport(outlet, event.fault, at.wall, event.why.get("peak_ma"), event.session_id))
 
     def note_snapshot(self, snapshot: Snapshot, now: Moment) -> bool:
         """Take the faults that came or went since the last one; return whether there is something to write."""

@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from cabinet.errors import CabinetError, Refused
 from cabinet.service.ports import StartChoice
 from cabinet.uplink import messages, packing
-from cabinet.uplink.messages import MessageError, OutletState
+from cabinet.uplink.messages import MessageError, OutletReport
 from cabinet_testing import fleet_scene as scene
 from cabinet_testing.fleet_facts import payload, simulated
 from fleet import housekeeping, ingest, orders, plausible, sending, states
@@ -35,7 +35,7 @@ def changed(message: msgspec.Struct, **fields: object) -> str:
     return json.dumps(msgspec.to_builtins(message) | fields)
 
 
-STATE = scene.state_of([OutletState(1, "free")])
+STATE = scene.state_of([OutletReport(1, "free")])
 ONLINE = messages.Online(True, boot="boot", epoch="epoch-1")
 ANSWER = messages.Answer("F2222-2222", "accepted")
 FACTS = messages.Facts("epoch-1", [])
@@ -298,7 +298,7 @@ def test_upkeep_goes_on_when_telemetry_of_a_month_came_before_its_partition(url,
 
 def test_a_backslash_u_that_is_text_is_no_nul():
     note = "\\u0000"
-    state = scene.state_of([OutletState(1, "needs_service", note=note)])
+    state = scene.state_of([OutletReport(1, "needs_service", note=note)])
     assert messages.decode_state(messages.encode(state)).outlets[0].note == note
     with pytest.raises(MessageError):
         messages.decode_state(changed(STATE, boot="\\\0").encode())

@@ -7,7 +7,7 @@ import pytest
 
 from cabinet.service.ports import StartChoice
 from cabinet.uplink import messages
-from cabinet.uplink.messages import MessageError, Online, OutletPlace, OutletState
+from cabinet.uplink.messages import MessageError, Online, OutletPlace, OutletReport
 from cabinet_testing import fleet_scene as scene
 from fleet import housekeeping, orders, states
 from fleet.order_book import OrderBook
@@ -48,11 +48,11 @@ async def row_of(connection, company, cabinet="c-one"):
 def test_a_state_is_kept_with_its_sums(inside):
     async def body(connection, company):
         outlets = [
-            OutletState(1, "free"),
-            OutletState(2, "free", refusal="outlet_hot"),
-            OutletState(3, "in_use", refusal="outlet_busy", power_mw=150_000),
-            OutletState(4, "needs_service", refusal="fault_latched"),
-            OutletState(5, "unreachable", refusal="sensor_lost"),
+            OutletReport(1, "free"),
+            OutletReport(2, "free", refusal="outlet_hot"),
+            OutletReport(3, "in_use", refusal="outlet_busy", power_mw=150_000),
+            OutletReport(4, "needs_service", refusal="fault_latched"),
+            OutletReport(5, "unreachable", refusal="sensor_lost"),
         ]
         state = msgspec.structs.replace(scene.state_of(outlets, challenge="9"), facts=12, acked=10, feed_mw=150_000)
         await states.take_states(connection, [CabinetState("c-one", state)])
@@ -162,7 +162,7 @@ def test_an_order_that_runs_without_an_answer_is_accepted_and_one_that_was_given
         book = await OrderBook.load(connection, [order.number])
         book.step(order.number, OrderStep.SEND, sent=book.now)
         await book.write(connection)
-        running = scene.state_of([OutletState(3, "in_use", session_id="s1", order=order.number)])
+        running = scene.state_of([OutletReport(3, "in_use", session_id="s1", order=order.number)])
         await states.take_states(connection, [CabinetState("c-two", running)])
         assert (await read(connection, company, order)).state == "sent", "another cabinet cannot say so"
         await states.take_states(connection, [CabinetState("c-one", running)])
@@ -190,7 +190,7 @@ def test_a_state_that_cannot_be_kept_is_refused_when_it_is_read(payload):
 
 def test_telemetry_is_thinned_to_one_in_five_minutes_and_whole_months_are_dropped(inside):
     async def body(connection, company):
-        state = scene.state_of([OutletState(1, "in_use", power_mw=150_000)])
+        state = scene.state_of([OutletReport(1, "in_use", power_mw=150_000)])
         today = await rows.value(connection, "SELECT current_date")
         await housekeeping.make_partitions(connection, today)
         for _ in range(3):

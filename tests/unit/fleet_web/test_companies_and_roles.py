@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cabinet.uplink.messages import OutletState
+from cabinet.uplink.messages import OutletReport
 from cabinet_testing import fleet_scene
 from cabinet_testing.fleet_web import FleetBrowser, FleetWeb, add_record, fleet_web, order_of, usage_record
 from fleet.store import companies
@@ -244,7 +244,7 @@ async def test_names_are_text_on_every_page(url: str, name: str) -> None:
             )
             await connection.execute("UPDATE cabinet SET name = %s, software = %s WHERE id = 'c-one'", (name, name))
             await connection.execute("UPDATE resident SET name = %s", (name,))
-        await at.show("c-one", OutletState(1, "needs_service", "out_of_service", note=name))
+        await at.show("c-one", OutletReport(1, "needs_service", "out_of_service", note=name))
         office, phone = await at.office(), await at.browser(int(theirs["resident_id"]))
         paths = [line.split()[1].format(**theirs) for line in OFFICE if line.startswith("GET")]
         for browser, path in (

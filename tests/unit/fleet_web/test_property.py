@@ -12,7 +12,7 @@ import openpyxl
 import pytest
 
 from cabinet.model import Fault
-from cabinet.uplink.messages import OutletState
+from cabinet.uplink.messages import OutletReport
 from cabinet_testing import fleet_scene
 from cabinet_testing.fleet_web import PASSWORD, FleetWeb, add_record, fleet_web, order_of, usage_record
 from cabinet_testing.html_page import Page
@@ -68,7 +68,7 @@ async def test_list_is_searched_filtered_sorted_and_paged(url: str) -> None:
             for number in range(120):
                 await fleet_scene.add_cabinet(connection, at.scene, f"c-many-{number:03}", outlets=1)
         await at.show("c-many-007", online=False)
-        await at.show("c-many-008", OutletState(1, "in_use", "outlet_busy"))
+        await at.show("c-many-008", OutletReport(1, "in_use", "outlet_busy"))
         await at.show("c-many-009", fault=Fault.SMOKE)
         office = await at.office()
         first = await office.page("/property")
@@ -97,7 +97,7 @@ async def test_list_is_searched_filtered_sorted_and_paged(url: str) -> None:
 
 async def test_cabinet_page_shows_state_faults_log_and_desired_versions(url: str) -> None:
     async with fleet_web(url) as at:
-        await at.show("c-one", OutletState(2, "needs_service", "fault_latched", fault=Fault.SHORT_CIRCUIT))
+        await at.show("c-one", OutletReport(2, "needs_service", "fault_latched", fault=Fault.SHORT_CIRCUIT))
         async with at.pool.connection() as connection:
             await connection.execute("INSERT INTO alarm VALUES ('c-one', 2, 'short_circuit', 1795500000000, NULL)")
             await connection.execute("INSERT INTO alarm VALUES ('c-one', 3, 'fault_of_next_year', 1795500000000, NULL)")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from cabinet.model import Fault
-from cabinet.uplink.messages import OutletState
+from cabinet.uplink.messages import OutletReport
 from cabinet_testing.fleet_postgres import FleetPostgres
 from cabinet_testing.fleet_web import PIN, fleet_web, order_of
 from fleet.store import wallets
@@ -146,9 +146,9 @@ async def test_a_resident_of_another_company_is_a_stranger_at_this_outlet(url: s
 async def test_faults_and_refusals_of_the_state_are_shown(url: str) -> None:
     async with fleet_web(url) as at:
         phone = await at.browser(await at.resident())
-        broken = OutletState(1, "needs_service", "fault_latched", fault=Fault.SHORT_CIRCUIT)
-        full = OutletState(2, "free", "feed_full")
-        new = OutletState(3, "free", "a_code_of_next_year")
+        broken = OutletReport(1, "needs_service", "fault_latched", fault=Fault.SHORT_CIRCUIT)
+        full = OutletReport(2, "free", "feed_full")
+        new = OutletReport(3, "free", "a_code_of_next_year")
         await at.show("c-one", broken, full, new)
         assert "短路" in (await phone.page("/s/C-ONE-1")).text
         waiting = await phone.page("/s/C-ONE-2")

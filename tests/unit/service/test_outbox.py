@@ -30,7 +30,7 @@ from cabinet.service.app import Service
 from cabinet.service.charges.live import CABINET
 from cabinet.store import backup, month_closing, outbox, residents
 from cabinet.uplink import messages, orders
-from cabinet.uplink.messages import AlarmChanged, MonthClosed, SessionSettled, SessionStarted, Trip
+from cabinet.uplink.messages import AlarmChanged, MonthClosed, SessionSettled, SessionStarted, TripReport
 from cabinet.uplink.service_client import ServiceSocket
 from cabinet_testing.fleet_harness import FleetHarness
 from cabinet_testing.service_harness import FULL, ServiceHarness
@@ -131,7 +131,7 @@ async def test_a_trip_and_its_alarm_are_facts_and_so_is_the_end(harness: Service
         harness.guard.outlets[3].forget()
         await harness.settle(service)
         facts = await fleet.facts(service)
-    trips = [fact for fact in facts if isinstance(fact, Trip)]
+    trips = [fact for fact in facts if isinstance(fact, TripReport)]
     assert [(trip.outlet, trip.fault, trip.session_id) for trip in trips] == [(3, Fault.SHORT_CIRCUIT, view.session_id)]
     alarms = [(fact.outlet, fact.fault, fact.raised) for fact in facts if isinstance(fact, AlarmChanged)]
     assert alarms == [(3, Fault.SHORT_CIRCUIT, True), (3, Fault.SHORT_CIRCUIT, False)]
@@ -151,7 +151,7 @@ async def test_a_full_disk_delays_facts_and_loses_none(harness: ServiceHarness) 
             connection.execute("DROP TRIGGER no_room")
         await service.checkpoint()
         facts = await fleet.facts(service)
-    assert [type(fact) for fact in facts[2:]] == [Trip, AlarmChanged]
+    assert [type(fact) for fact in facts[2:]] == [TripReport, AlarmChanged]
 
 
 async def test_acknowledged_facts_are_deleted_after_a_month_and_numbers_go_on(harness: ServiceHarness) -> None:

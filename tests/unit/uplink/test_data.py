@@ -9,7 +9,7 @@ from cabinet.clock import WallTime
 from cabinet.uplink import messages, packing
 from cabinet.uplink.connection import KEEP_ALIVE_S, FleetConnection
 from cabinet.uplink.enrolment import EnrolmentFiles
-from cabinet.uplink.messages import OutletState, State
+from cabinet.uplink.messages import OutletReport, StateReport
 from cabinet.uplink.senders import STATE_ANYWAY_S, STATE_AT_MOST_S
 from cabinet_testing.fault_proxy import FaultProxy, fault_proxy
 from cabinet_testing.fleet_broker import SKIP_REASON
@@ -26,10 +26,10 @@ def state(number: int, charging: bool) -> bytes:
     """Ten outlets, with values that differ each time, as the service sends them."""
     numbers = random.Random(number)
 
-    def outlet(outlet_number: int) -> OutletState:
+    def outlet(outlet_number: int) -> OutletReport:
         if not charging:
-            return OutletState(outlet_number, "free", temperature_mc=numbers.randint(18_000, 26_000))
-        return OutletState(
+            return OutletReport(outlet_number, "free", temperature_mc=numbers.randint(18_000, 26_000))
+        return OutletReport(
             outlet_number,
             "in_use",
             temperature_mc=numbers.randint(18_000, 40_000),
@@ -46,7 +46,9 @@ def state(number: int, charging: bool) -> bytes:
     unique = f"{numbers.getrandbits(64):016x}"
     boot, epoch = "3f1c2d7e-5b7a-4f60-9d55-0d3a6c7a1b2c", "a1b2c3d4e5f60718"
     outlets = [outlet(outlet_number) for outlet_number in range(1, 11)]
-    return messages.encode(State(WallTime(number * 60_000, True), boot, epoch, unique, outlets, feed_mw=2_345_678))
+    return messages.encode(
+        StateReport(WallTime(number * 60_000, True), boot, epoch, unique, outlets, feed_mw=2_345_678)
+    )
 
 
 @pytest.mark.parametrize("charging", [False, True], ids=["idle", "ten charges day and night"])

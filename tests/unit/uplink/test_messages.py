@@ -16,9 +16,9 @@ from cabinet.uplink.messages import (
     Fact,
     Facts,
     MessageError,
-    OutletState,
+    OutletReport,
     StartOrder,
-    State,
+    StateReport,
 )
 from cabinet.uplink.orders import HEADER_BYTES, UntrustedMessage
 from cabinet_testing.uplink_harness import start_order
@@ -28,9 +28,9 @@ TRUSTED = {orders.key_id(KEY.verify_key): KEY.verify_key}
 SIGNED = orders.sign(KEY, start_order("cab-1"))
 
 
-def state(outlets: int = 10) -> State:
-    rows = [OutletState(n, "in_use", order="C1-20261130-0001", power_mw=234_567, cost_fen=12) for n in range(outlets)]
-    return State(WallTime(1_796_079_000_000, True), "boot", "epoch", "challenge-1", rows)
+def state(outlets: int = 10) -> StateReport:
+    rows = [OutletReport(n, "in_use", order="C1-20261130-0001", power_mw=234_567, cost_fen=12) for n in range(outlets)]
+    return StateReport(WallTime(1_796_079_000_000, True), "boot", "epoch", "challenge-1", rows)
 
 
 def test_signed_order_is_read_as_it_was():
