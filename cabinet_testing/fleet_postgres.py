@@ -42,12 +42,12 @@ _SETTINGS = {
 
 
 def binaries() -> Path | None:
-    """Return the folder of the newest PostgreSQL from 15 on, or None."""
+    """Return the folder of the newest PostgreSQL from 15 on; None if there is none."""
     return next((folder for folder in FOLDERS if (folder / "initdb").exists()), None)
 
 
 def missing() -> str | None:
-    """Return the reason why no server can be started here, or None."""
+    """Return the reason if no server can be started here, else None."""
     if binaries() is None:
         return "PostgreSQL 15 or newer is not installed (apt-get install postgresql)"
     if os.geteuid() == 0:

@@ -32,7 +32,7 @@ _ENROLMENT_CODE = re.compile(r"\b[0-9A-Z]{4}(?:-[0-9A-Z]{4})+\b")
 
 
 def missing() -> str | None:
-    """Return the reason why no fleet can run here, or None."""
+    """Return the reason if no fleet can run here, else None."""
     return fleet_postgres.missing() or fleet_broker.SKIP_REASON or None
 
 
@@ -107,7 +107,7 @@ class CabinetNetwork:
 
     @staticmethod
     def missing() -> str | None:
-        """Return the reason why no namespace can be made, or None."""
+        """Return the reason if no namespace can be made, else None."""
         if os.geteuid() != 0 or shutil.which("ip") is None:
             return "a network namespace needs root, and the command ip"
         return None
