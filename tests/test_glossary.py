@@ -12,7 +12,8 @@ MIN_TERMS = 60
 
 
 def sources() -> str:
-    files = [file for kind in ("*.py", "*.html", "*.sql", "*.toml") for file in (ROOT / "cabinet").rglob(kind)]
+    kinds = ("*.py", "*.html", "*.sql", "*.toml")
+    files = [file for room in ("cabinet", "fleet") for kind in kinds for file in (ROOT / room).rglob(kind)]
     return "\n".join(f"{file.stem}\n{file.read_text(encoding='utf-8')}" for file in files)
 
 
