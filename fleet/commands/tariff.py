@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from cabinet.billing import tariff_files
-from cabinet.billing.posted import clashes
 from cabinet.config.check import read
 from cabinet.errors import CabinetError
+from fleet import tariff_rollout
 from fleet.commands import options
 from fleet.config import FleetConfig
 from fleet.store import audit, cabinets, companies, desired
@@ -38,25 +38,16 @@ def main(args: argparse.Namespace) -> int:
 
 def _roll_out(args: argparse.Namespace) -> options.Work:
     async def work(connection: Connection, config: FleetConfig) -> None:
-        text = read(args.file)
-        version = tariff_files.load_text(text, str(args.file)).tariff.version
         company = await options.company_of(connection, args.company)
-        await desired.add_tariff(connection, company.id, version, text)
-        for cabinet in await _chosen(connection, company.id, args):
-            row = await desired.get(connection, company.id, cabinet, "tariffs")
-            others = [] if row is None or args.only else [str(each["file"]) for each in row.value]
-            texts = [each for each in others if tariff_files.load_text(each, "").tariff.version != version]
-            value = [{"file": each} for each in [*texts, text]]
-            posted = [
-                tariff_files.load_text(each, tariff_files.load_text(each, "").tariff.version) for each in [*texts, text]
-            ]
-            for one, other, why in clashes(posted):
-                raise CabinetError(f"{cabinet}: {one.source} and {other.source}: {why}")
-            number = await desired.set_value(connection, company.id, cabinet, "tariffs", value)
+        text = read(args.file)
+        tariff_files.load_text(text, str(args.file))  # its mistakes are named with the file
+        chosen = await _chosen(connection, company.id, args)
+        version = await tariff_rollout.roll_out(connection, company.id, chosen, text, only=args.only)
+        for cabinet in chosen:
             await audit.add(
                 connection, company.id, options.operator(), "tariff_schedule", subject=cabinet, detail=version
-            )  # fmt: skip
-            print(f"{cabinet}: {version}, as version {number} of its tariffs")
+            )
+            print(f"{cabinet}: {version}")
 
     return work
 
@@ -83,11 +74,12 @@ def _list(args: argparse.Namespace) -> options.Work:
         rows = await desired.of_kind(connection, company.id, "tariffs")
         for tariff in await desired.tariffs(connection, company.id):
             print(f"{tariff.version}, since {tariff.added.date()}")
-            for row in rows:
-                wanted = any(each["file"] == tariff.toml for each in row.value)
-                present = any(each["file"] == tariff.toml for each in row.applied_value or [])
-                if wanted or present:
-                    state = "in force" if present else f"refused: {row.rejected}" if row.rejected else "not yet"
-                    print(f"  {row.cabinet:<32} {state}" + ("" if wanted else ", to be dropped"))
+            spread = tariff_rollout.spread(rows, tariff.toml)
+            lines = [(cabinet, "in force") for cabinet in spread.in_force]
+            lines += [(cabinet, "not yet") for cabinet in spread.coming]
+            lines += [(cabinet, f"refused: {why}") for cabinet, why in spread.refused]
+            lines += [(cabinet, "in force, to be dropped") for cabinet in spread.leaving]
+            for cabinet, state in sorted(lines):
+                print(f"  {cabinet:<32} {state}")
 
     return work

@@ -91,7 +91,7 @@ def test_a_tariff_is_rolled_out_and_listed_by_cabinet(fleet, url, run, tmp_path)
     file = tmp_path / "winter.toml"
     file.write_text(scene.TARIFF.replace("2026-11", "winter").replace("2020-01-01", "2026-12-01"))
     status, said = fleet("tariff", "roll-out", str(file), "--company", "Green Court", "--cabinet", "c-one")
-    assert (status, said) == (0, "c-one: winter, as version 2 of its tariffs\n")
+    assert (status, said) == (0, "c-one: winter\n")
     assert fleet("tariff", "list", "--company", "Green Court")[1].splitlines()[1:] == [f"  {'c-one':<32} not yet"]
     roll_out = ("tariff", "roll-out", str(file), "--company", "Green Court")
     assert "no such cabinet" in fleet(*roll_out, "--cabinet", "c-six")[1]
