@@ -68,7 +68,7 @@ def manual_page(version: str) -> str:
     from fleet.main import COMMANDS
 
     head = "fleet \\- property companies' charging cabinets, residents and money in one place"
-    return build_deb.manual_of("fleet", version, head, COMMANDS, "/usr/share/doc/cabinet-fleet/fleet.md")
+    return str(build_deb.manual_of("fleet", version, head, COMMANDS, "/usr/share/doc/cabinet-fleet/fleet.md"))
 
 
 if __name__ == "__main__":
