@@ -159,6 +159,9 @@ class Crashes(Live):
         closed = [n for n in CODES if n != welded and self.cabinet.outlet(n).closed]
         if closed:
             self.problems.append(f"outlets {closed} closed beside the weld of {welded}")
+        # Staff clear a latch minutes later. If it is cleared before the service has asked, its charge is resumed.
+        page = self.pages[welded]
+        wait_for("the end of its charge", lambda: "/stop" not in self.residents[welded].client.get(page).text)
         self.sim(lambda sim: sim.clear(welded))
         with BlockingGuard(guard_socket(self.cabinet.run), Role.CONSOLE) as guard:
             guard.request(lambda n: ClearLatch(n, welded, "campaign"))
