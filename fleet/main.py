@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-from cabinet import __version__
+from cabinet import __version__, safe_output
 from cabinet.errors import CabinetError
 
 COMMANDS = {
@@ -31,6 +31,11 @@ EPILOG = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
+    with safe_output.text_only():  # names and notes of others must not reach the terminal as commands
+        return _run(argv)
+
+
+def _run(argv: list[str] | None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="fleet",

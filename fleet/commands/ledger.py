@@ -69,9 +69,9 @@ def _statement(args: argparse.Namespace, _: list[str]) -> options.Work:
 def _export(args: argparse.Namespace, _: list[str]) -> options.Work:
     async def work(connection: Connection, config: FleetConfig) -> None:
         company = await options.company_of(connection, args.company)
-        sys.stdout.write(
-            BOM + csv_line(["number", "time", "kind", "account", "debit_yuan", "credit_yuan", "note", "key"])
-        )
+        out = sys.stdout.buffer  # a file for a spreadsheet, not lines for a terminal
+        heads = ["number", "time", "kind", "account", "debit_yuan", "credit_yuan", "note", "key"]
+        out.write((BOM + csv_line(heads)).encode())
         after = 0
         while page := await wallets.entries(connection, company.id, after=after, limit=PAGE):
             after = page[-1].number
@@ -80,6 +80,6 @@ def _export(args: argparse.Namespace, _: list[str]) -> options.Work:
                 sides = [amount, ""] if entry.amount_fen < 0 else ["", amount]
                 moment = entry.at.isoformat(" ", "seconds")
                 cells = [str(entry.number), moment, entry.kind, entry.account, *sides, entry.note, entry.key]
-                sys.stdout.write(csv_line(cells))
+                out.write(csv_line(cells).encode())
 
     return work

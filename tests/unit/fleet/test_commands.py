@@ -69,6 +69,14 @@ def test_a_company_is_set_up_from_nothing_by_commands(fleet, tmp_path):
     assert [row[3:6] for row in exported][1:] == [["cash", "20.00", ""], ["wallet:1", "", "20.00"]]
 
 
+def test_what_others_typed_reaches_the_terminal_as_text(fleet):
+    fleet("company", "add", "Green Court")
+    fleet("resident", "add", "--company", "Green Court", "--phone", "13800001111", "--name", "\x1b]0;owned\x07")
+    said = fleet("resident", "list", "--company", "Green Court")[1]
+    assert "13800001111" in said
+    assert "\x1b" not in said
+
+
 def test_books_that_were_changed_are_reported(fleet, url):
     fleet("company", "add", "Green Court")
     fleet("resident", "add", "--company", "Green Court", "--phone", "13800001111")
