@@ -36,12 +36,15 @@ def closings(path: Path) -> KeptClosings:
     data = _read(path)
     try:
         if data.lstrip().startswith((b'{"key"', b'{"closings"')):
-            return msgspec.json.decode(data, type=KeptClosings)
-        return KeptClosings(
-            [msgspec.json.decode(line, type=SignedClosing) for line in data.splitlines() if line.strip()]
-        )
+            found = msgspec.json.decode(data, type=KeptClosings)
+        else:
+            lines = [line for line in data.splitlines() if line.strip()]
+            found = KeptClosings([msgspec.json.decode(line, type=SignedClosing) for line in lines])
     except msgspec.MsgspecError as error:
         raise CabinetError(f"{path}: is no list of closings: {error}") from error
+    if not found.key:  # a kept key alone is worth a comparison
+        _check_not_empty(path, found.closings, "closing")
+    return found
 
 
 def heads(path: Path) -> list[KeptRecord]:
@@ -56,6 +59,7 @@ def heads(path: Path) -> list[KeptRecord]:
                 found.append(msgspec.json.decode(line, type=UsageHead))
     except msgspec.MsgspecError as error:
         raise CabinetError(f"{path}: is no list of heads: {error}") from error
+    _check_not_empty(path, found, "head")
     return [KeptRecord(head.number, head.record_hash, f"{path}, {head.site_id} on {head.day}") for head in found]
 
 
@@ -64,18 +68,28 @@ def export(path: Path) -> list[KeptRecord]:
 
     JSON lines hold whole records: their contents must give the hash.
     """
-    data = _read(path)
+    found = list(_of_export(path, _read(path)))
+    _check_not_empty(path, found, "record")
+    return found
+
+
+def _check_not_empty(path: Path, found: Sequence[object], what: str) -> None:
+    """Raise CabinetError for a file that holds nothing to compare: its OK would prove nothing."""
+    if not found:
+        raise CabinetError(f"{path}: holds no {what}, so nothing can be compared with it: was it cut off?")
+
+
+def _of_export(path: Path, data: bytes) -> Iterator[KeptRecord]:
     if data.startswith(b"PK"):
-        return list(_of_table(path, xlsx_reader.rows(path)))
+        return _of_table(path, xlsx_reader.rows(path))
     if data.lstrip().startswith(b"{"):
-        return list(_of_json(path, data))
+        return _of_json(path, data)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CabinetError(f"{path}: is no export: neither JSON lines nor a table in UTF-8") from error
     first = text.partition("\n")[0]
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
-    return list(_of_table(path, table))
+    return _of_table(path, csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)))
 
 
 def _of_json(path: Path, data: bytes) -> Iterator[KeptRecord]:

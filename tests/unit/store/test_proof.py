@@ -242,3 +242,19 @@ def test_a_file_that_is_no_export_is_refused_by_name(tmp_path: Path, name: str, 
     with pytest.raises(CabinetError, match=said) as refused:
         kept.export(file)
     assert str(refused.value).startswith(str(file))
+
+
+def test_a_file_that_was_cut_to_nothing_is_no_proof(database: Database, tmp_path: Path) -> None:
+    empty = {
+        "x.jsonl": b"\n", "heads.json": b'{"heads":[]}\n', "closings.json": b'{"closings":[]}',
+        "x.csv": write_export(tmp_path / "titles.csv", []).read_bytes(),
+    }  # fmt: skip
+    readers = {"x.jsonl": [kept.heads, kept.closings], "heads.json": [kept.heads], "closings.json": [kept.closings]}
+    for name, content in empty.items():
+        (tmp_path / name).write_bytes(content)
+        for read in readers.get(name, [kept.export]):
+            with pytest.raises(CabinetError, match="nothing can be compared"):
+                read(tmp_path / name)
+    only_key = tmp_path / "key.json"
+    only_key.write_bytes(b'{"key":"k","closings":[]}')
+    assert kept.closings(only_key).key == "k"
