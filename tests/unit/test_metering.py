@@ -83,7 +83,8 @@ def test_load_in_pulses_is_a_load_and_only_its_pulses_count(on_s, off_s):
 )
 def test_other_pulses_are_no_load(readings):
     load = load_after(*readings)
-    assert load.take_ns() == 0 and not load.sure
+    assert load.take_ns() == 0
+    assert not load.sure
 
 
 def test_pulses_before_a_pause_or_a_mains_failure_do_not_count_with_those_after_it():
