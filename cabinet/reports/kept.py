@@ -1,23 +1,28 @@
 """Reader of files that were kept outside the cabinet: closings, heads by day, exports of any form."""
 
 import csv
+import decimal
 import io
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from cabinet import normal_form, texts
+from cabinet import normal_form, plain_text, texts
 from cabinet.errors import CabinetError, os_error_at
 from cabinet.records import SignedClosing, UsageHead, UsageRecord
-from cabinet.reports import xlsx_reader
-from cabinet.store.proof import KeptRecord
+from cabinet.reports import usage_csv, xlsx_reader
+from cabinet.store import usage
+from cabinet.store.proof import MAX_REPORTED, KeptRecord
 from cabinet.usage_chain import hash_of
 
 MAX_BYTES = 1024 * 1024 * 1024
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+_FIGURES = tuple(name for name in usage_csv.COLUMNS if name in usage_csv.NUMBERS and name != "number")
+_BETWEEN = "\x1f"  # of the figures in one text, which takes less memory than a tuple of them
 
 
 class KeptClosings(msgspec.Struct):
@@ -66,7 +71,7 @@ def heads(path: Path) -> list[KeptRecord]:
 def export(path: Path) -> list[KeptRecord]:
     """Read the records of an export: JSON lines, CSV or spreadsheet, in any language. Raises CabinetError.
 
-    JSON lines hold whole records: their contents must give the hash.
+    JSON lines hold whole records: their contents must give the hash. The figures of a table are for `changed_figures`.
     """
     found = list(_of_export(path, _read(path)))
     _check_not_empty(path, found, "record")
@@ -112,6 +117,7 @@ def _of_table(path: Path, table: Iterable[Sequence[str]]) -> Iterator[KeptRecord
     rows = enumerate(table, 1)
     titles = [normal_form.text(cell) for cell in next(rows, (0, []))[1]]
     number_at, hash_at = _column(titles, "number"), _column(titles, "record_hash")
+    figures_at = [_column(titles, name) for name in _FIGURES]
     if number_at is None or hash_at is None:
         raise CabinetError(f"{path}: is no export of records: it has no column of numbers, or none of hashes")
     for row, cells in rows:
@@ -121,7 +127,42 @@ def _of_table(path: Path, table: Iterable[Sequence[str]]) -> Iterator[KeptRecord
         whole = normal_form.whole(number.removesuffix(".0"))
         if whole is None or not _HASH.fullmatch(record_hash):
             raise CabinetError(f"{path}, row {row}: no number and hash of a record: was the file changed?")
-        yield KeptRecord(whole, record_hash, f"{path}, row {row}")
+        figures = [cells[at] if at is not None and at < len(cells) else "" for at in figures_at]
+        yield KeptRecord(whole, record_hash, f"{path}, row {row}", _BETWEEN.join(figures))
+
+
+def changed_figures(connection: sqlite3.Connection, marks: Iterable[KeptRecord]) -> list[str]:
+    """Return a sentence for each figure of a kept table that differs from the record with the same hash in the log.
+
+    A hash stands for its record, not for the cells beside it. Left-out columns and cells are not compared.
+    """
+    problems: list[str] = []
+    for mark in marks:
+        found = usage.stored(connection, mark.number) if mark.figures else None
+        if found is None or found[0].record_hash != mark.record_hash:
+            continue  # nothing to compare, or reported already
+        for name, kept_text in zip(_FIGURES, mark.figures.split(_BETWEEN), strict=True):
+            text = usage_csv.figure(found[0], name)
+            if kept_text.strip() and text and not _is_same_number(kept_text, text):
+                shown, title = plain_text.one_line(kept_text), texts.table("common", "en")[f"usage.{name}"]
+                problems.append(
+                    f"{mark.place}: record {mark.number} has its hash, but {shown!r} as {title}, where the log has {text}:"
+                    " the file was changed, take another copy of the export"
+                )
+    more = len(problems) - MAX_REPORTED
+    return problems if more <= 0 else [*problems[:MAX_REPORTED], f"and {more} figures more"]
+
+
+def _is_same_number(kept_text: str, text: str) -> bool:
+    """Return whether a cell shows the number `text`; other programs write 0.5, 0,50, 1,234.50 or 0.49999999999999."""
+    plain, decimals = normal_form.spelling(kept_text), len(text.partition(".")[2])
+    for number in (plain.replace(",", ""), plain.replace(",", ".")):
+        try:
+            if round(decimal.Decimal(number), decimals) == decimal.Decimal(text):
+                return True
+        except (decimal.InvalidOperation, ValueError):  # no number, or none that is finite
+            continue
+    return False
 
 
 def _column(titles: Sequence[str], name: str) -> int | None:

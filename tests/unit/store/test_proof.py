@@ -215,6 +215,36 @@ def test_a_spreadsheet_that_was_opened_and_saved_is_still_read(database: Databas
     book.save(file)
     with database.reading() as connection:
         assert proof.compare_records(connection, kept.export(file)) == (3, [])
+        assert kept.changed_figures(connection, kept.export(file)) == []
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("name", ["kept.csv", "kept.xlsx"])
+def test_a_figure_that_was_changed_in_a_kept_table_is_named(
+    database: Database, tmp_path: Path, name: str, language: str
+) -> None:
+    """The hash beside it is still that of the record."""
+    shown = records(database)
+    changed = msgspec.structs.replace(shown[1], total_fen=shown[1].total_fen + 100)
+    marks = kept.export(write_export(tmp_path / name, [shown[0], changed, shown[2]], language))
+    with database.reading() as connection:
+        assert proof.compare_records(connection, marks) == (3, [])
+        (problem,) = kept.changed_figures(connection, marks)
+        assert kept.changed_figures(connection, kept.export(write_export(tmp_path / name, shown, language))) == []
+    assert problem.startswith(f"{tmp_path / name}, row 3: record 2 has its hash, but ")
+    assert problem.endswith("the file was changed, take another copy of the export")
+
+
+@pytest.mark.parametrize(
+    ("cell", "same"),
+    [
+        ("1234.50", True), ("1234.5", True), ("1,234.50", True), ("1234,50", True), ("1234.4999999999998", True),
+        ("１２３４.５", True), (" 1234.50 ", True), ("1234.51", False), ("1234", False), ("12.3450", False),
+        ("1e400", False), ("NaN", False), ("inf", False), ("=1", False),
+    ],
+)  # fmt: skip
+def test_a_number_is_the_same_as_other_programs_write_it(cell: str, same: bool) -> None:
+    assert kept._is_same_number(cell, "1234.50") is same
 
 
 def test_an_export_that_was_changed_itself_proves_nothing(database: Database, tmp_path: Path) -> None:
