@@ -146,8 +146,8 @@ def changed_figures(connection: sqlite3.Connection, marks: Iterable[KeptRecord])
             if kept_text.strip() and text and not _is_same_number(kept_text, text):
                 shown, title = plain_text.one_line(kept_text), texts.table("common", "en")[f"usage.{name}"]
                 problems.append(
-                    f"{mark.place}: record {mark.number} has its hash, but {shown!r} as {title}, where the log has {text}:"
-                    " the file was changed, take another copy of the export"
+                    f"{mark.place}: record {mark.number} has its hash, but {shown!r} as {title}, where the log has"
+                    f" {text}: the file was changed, take another copy of the export"
                 )
     more = len(problems) - MAX_REPORTED
     return problems if more <= 0 else [*problems[:MAX_REPORTED], f"and {more} figures more"]
