@@ -111,6 +111,13 @@ class LoadTime:
 class _Pulses:
     """Readings with a load, and without one for at most SURE_NS in between. `held_ns` is their time with a load."""
 
+    held_ns: int
+    _since_ns: int
+    _last_ns: int  # last reading with a load
+    _readings: int
+    _loads: int  # readings with a load among them
+    _sum_mw: int
+
     def __init__(self) -> None:
         self.clear()
 

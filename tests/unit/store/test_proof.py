@@ -2,7 +2,7 @@
 
 import json
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -279,7 +279,11 @@ def test_a_file_that_was_cut_to_nothing_is_no_proof(database: Database, tmp_path
         "x.jsonl": b"\n", "heads.json": b'{"heads":[]}\n', "closings.json": b'{"closings":[]}',
         "x.csv": write_export(tmp_path / "titles.csv", []).read_bytes(),
     }  # fmt: skip
-    readers = {"x.jsonl": [kept.heads, kept.closings], "heads.json": [kept.heads], "closings.json": [kept.closings]}
+    readers: dict[str, list[Callable[[Path], object]]] = {
+        "x.jsonl": [kept.heads, kept.closings],
+        "heads.json": [kept.heads],
+        "closings.json": [kept.closings],
+    }
     for name, content in empty.items():
         (tmp_path / name).write_bytes(content)
         for read in readers.get(name, [kept.export]):
