@@ -82,9 +82,12 @@ class CabinetUnit:
         return self.safety.present(fault, self.inputs)
 
     def trip(self, trip: Trip) -> None:
-        """Store the reason why everything is open; sound the siren for faults in which people must leave."""
+        """Store the reason why everything is open; sound the siren for faults in which people must leave.
+
+        A second fault does not silence it: a fire may burn the monitor's wire.
+        """
         self.fault, self.latched, self.trip_values = trip.fault, True, trip.trip_values
-        self.sound(self.safety.sounds_siren(trip.fault))
+        self.sound(self.siren or self.safety.sounds_siren(trip.fault))
 
     def remember(self, fault: Fault, why: dict[str, int]) -> None:
         """Restore a latch from before the guard's start; the siren does not sound for it again."""

@@ -201,7 +201,7 @@ class Switching:
         """Open first, explain later."""
         if trip.fault is Fault.RECLOSE_STORM and unit.latched:
             return
-        known = unit.fault is trip.fault and (unit.latched or not unit.inputs.closed)
+        known = _is_known(unit, trip)
         self._open_for(unit, trip, known)
         if known:
             return
@@ -372,3 +372,16 @@ class Switching:
 
     def _save_latches(self) -> None:
         self._state_writer.save(latches.of(self._units, self._cabinet))
+
+
+def _is_known(unit: OutletUnit, trip: Trip) -> bool:
+    """Return whether `trip` says nothing new about its outlet.
+
+    A latched outlet that is open keeps its first reason; only a short, and a weld, come on top of another one. Nothing
+    replaces a weld: it holds the contactor open. A cause that is still there trips once the latch is cleared.
+    """
+    if unit.fault is trip.fault:
+        return unit.latched or not unit.inputs.closed
+    if not unit.latched or unit.inputs.closed:
+        return False
+    return unit.fault is Fault.RELAY_WELDED or trip.fault not in (Fault.SHORT_CIRCUIT, Fault.RELAY_WELDED)
