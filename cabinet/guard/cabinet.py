@@ -82,12 +82,19 @@ class CabinetUnit:
         return self.safety.present(fault, self.inputs)
 
     def trip(self, trip: Trip) -> None:
-        """Store the reason why everything is open; sound the siren for faults in which people must leave.
-
-        A second fault does not silence it: a fire may burn the monitor's wire.
-        """
+        """Store the reason why everything is open; sound the siren for faults in which people must leave."""
         self.fault, self.latched, self.trip_values = trip.fault, True, trip.trip_values
-        self.sound(self.siren or self.safety.sounds_siren(trip.fault))
+        self.sound(self.safety.sounds_siren(trip.fault))
+
+    def keeps_first_reason(self, fault: Fault) -> bool:
+        """Return whether a latch keeps its reason when `fault` is found too.
+
+        Two come on top: one that begins the siren, and a welded contactor, as only the upstream breaker ends it. Others
+        would silence the siren: a fire may burn the monitor's wire.
+        """
+        if not self.latched or self.fault is fault:
+            return self.latched
+        return fault is not Fault.CONTACTOR_WELDED and (self.siren or not self.safety.sounds_siren(fault))
 
     def remember(self, fault: Fault, why: dict[str, int]) -> None:
         """Restore a latch from before the guard's start; the siren does not sound for it again."""

@@ -4,7 +4,7 @@ import pytest
 
 from cabinet.clock import MS, NS
 from cabinet.link.guard_protocol import Done
-from cabinet.model import CABINET, EventKind, Fault
+from cabinet.model import CABINET, EventKind, Fault, Trip
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_charges import charging
 
@@ -85,9 +85,31 @@ def test_fire_that_burns_another_wire_does_not_silence_the_siren(sim):
     assert sim.run(500 * MS, until=lambda: sim.guard.snapshot().siren)
     sim.world.clear(None)  # the smoke contact falls back
     sim.world.fault(None, "wire_cut", input="residual")
+    sim.run(NS)
+    assert (sim.guard.snapshot().fault, sim.guard.snapshot().siren) == (Fault.SMOKE, True)
+    assert isinstance(sim.clear(CABINET), Done)
     assert sim.run(NS, until=lambda: sim.guard.snapshot().fault is Fault.RESIDUAL_CURRENT)
-    assert sim.guard.snapshot().siren
+    assert not sim.guard.snapshot().siren
+
+
+@pytest.mark.after(charging, 3)
+def test_fire_after_a_leak_sounds_the_siren(sim):
+    sim.world.fault(None, "wire_cut", input="residual")
+    assert sim.run(NS, until=lambda: sim.guard.snapshot().fault is Fault.RESIDUAL_CURRENT)
     sim.world.clear(None)
     sim.run(NS)
-    assert isinstance(sim.clear(CABINET), Done)
-    assert not sim.guard.snapshot().siren
+    sim.world.fault(None, "smoke")
+    assert sim.run(500 * MS, until=lambda: sim.guard.snapshot().siren)
+    assert sim.guard.snapshot().fault is Fault.SMOKE
+
+
+@pytest.mark.parametrize("second", [Fault.SENSOR_DISAGREES, Fault.SMOKE, Fault.WATER, Fault.RESIDUAL_CURRENT])
+def test_two_faults_of_the_cabinet_are_told_once_each(sim, second):
+    """They may be found in turn for as long as both are there."""
+    for _ in range(3):
+        for fault in (second, Fault.CONTACTOR_WELDED):
+            sim.guard.switching.trip_cabinet(Trip(fault, None, sim.clock.monotonic_ns(), True, {}))
+    sim.tick()
+    events = [event.fault for event in sim.seen if event.kind is EventKind.TRIPPED and event.outlet is None]
+    assert events == [second, Fault.CONTACTOR_WELDED]
+    assert sim.guard.snapshot().siren
