@@ -347,7 +347,7 @@ def _mended(harness: FaultHarness) -> bool:
     """Return whether the cabinet soon accepts starts; if not, the next scenario uses another cabinet."""
     sim = harness.sim
     harness.repair()
-    harness.wait(3.0)  # settings that were lost are found and restored, at the latest in the second turn of their checks
+    harness.wait(3.0)  # lost settings are found and restored, those of an expander in the second turn of their checks
     for state in harness.states():
         if state.latched:
             sim.clear(state.outlet)
