@@ -3,8 +3,8 @@
 A charger holds the current until the battery reaches its full voltage (power rises slowly, a lithium battery's by 8 %),
 then holds the voltage while the current falls. In thermal runaway during that phase the battery's heat lowers its own
 voltage, so it takes more current and gets hotter: over minutes to hours. Changes within seconds come from the charger
-or the resident: a second pack or charger, a rest, a fan, an end of derating. Growth while the voltage of the mains rises
-is that of a resistor or of a charger without regulation.
+or the resident: a second pack or charger, a rest, a fan, an end of derating. Growth while the mains rises comes from a
+resistor or a charger without regulation.
 """
 
 from typing import Annotated, Any
@@ -90,7 +90,7 @@ class ThermalRunaway(OutletProtection):
         self._settling_from_ns = 0
         self._gone_at_ns: int | None = None
         self._mains_mv: float | None = None  # mean, like that of the power; None: not measured
-        self._mains_from = 0.0, 0.0  # voltage and power at the last change of the mains, the power scaled with the steps
+        self._mains_from = 0.0, 0.0  # voltage, and power scaled with the steps, at the last change of the mains
 
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
         if not inputs.closed:
