@@ -6,6 +6,7 @@ never stops those after it: if a batch fails, each of its facts is applied by it
 while it arrives; a problem raises an alarm and stops nothing.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from fleet.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
 
+YIELD_FACTS = 50
 MAX_AHEAD = 5000  # facts kept while one before them is missing; a cabinet sends one window ahead at most
 
 Group = tuple[str, str]  # cabinet, epoch
@@ -133,6 +135,8 @@ async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one
             body = bodies[number]
             if body is not None:
                 await applier.add(position, number, body)
+            if number % YIELD_FACTS == 0:
+                await asyncio.sleep(0)  # an order must not wait for the end of a batch
             position.number = number
             number += 1
     await applier.write()
