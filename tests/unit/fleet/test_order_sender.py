@@ -146,7 +146,8 @@ def test_an_order_whose_end_fails_is_tried_again_an_hour_later_and_the_others_en
             bad, good = await at.place_both()
             await at.execute("UPDATE charge_order SET made = made - interval '31 s'")
             await at.execute(
-                "INSERT INTO account SELECT id, new.name, 0 FROM company, (VALUES ('cash'), ('electricity')) AS new (name)"
+                "INSERT INTO account SELECT id, new.name, 0 FROM company, (VALUES ('cash'), ('electricity'))"
+                " AS new (name)"
                 " ON CONFLICT DO NOTHING"
             )
             await at.execute(  # the key of its release is another transaction's
