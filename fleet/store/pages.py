@@ -66,6 +66,11 @@ async def scanned(connection: Connection, code: str) -> ScannedOutlet | None:
     return await rows.one(connection, ScannedOutlet, scanned_sql(), {"code": code})
 
 
+async def cabinet_of(connection: Connection, code: str) -> str:
+    """Return the cabinet of the outlet with this printed code; empty if there is none."""
+    return str(await rows.value(connection, "SELECT cabinet FROM outlet WHERE code = %s", (code,)) or "")
+
+
 async def signed_in(connection: Connection, token_hash: str, at: str = "") -> SignedIn | None:
     """Return the resident of a token, if the outlet with the code `at` is not of another company."""
     return await rows.one(
