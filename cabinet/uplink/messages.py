@@ -6,9 +6,8 @@ fact or order is refused with a reason. Everything that goes down is signed (`or
 connection's certificate, and the usage log by its own hash chain. States and facts may be packed (`packing`).
 """
 
-import functools
 import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -20,6 +19,7 @@ from cabinet.uplink import packing
 
 T = TypeVar("T")
 
+_decoders: dict[object, msgspec.json.Decoder[Any]] = {}
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # as JSON: a backslash before it would make it text
 
 SCHEMA = 1
@@ -405,10 +405,12 @@ def decode_down(body: bytes) -> Down:
     return _decode(body, Down)  # type: ignore[arg-type]
 
 
-@functools.cache
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     """Return the decoder of a kind; to make one takes ten times as long as to decode a fact."""
-    return msgspec.json.Decoder(kind)
+    found = _decoders.get(kind)
+    if found is None:
+        found = _decoders[kind] = msgspec.json.Decoder(kind)
+    return found
 
 
 def _decode(payload: bytes, kind: type[T], *, nul: bool = False) -> T:

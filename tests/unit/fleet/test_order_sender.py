@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Any, cast
 
 import pytest
 from nacl.signing import SigningKey
@@ -9,7 +10,7 @@ from nacl.signing import SigningKey
 from cabinet.service.ports import StartChoice
 from cabinet.uplink.orders import key_id, open_signed, sign
 from cabinet_testing import fleet_scene as scene
-from fleet import order_sender, orders, sending
+from fleet import orders, sending
 from fleet.order_keys import OrderKeys
 from fleet.order_sender import OrderSender
 from fleet.store import database, rows, usage, wallets
@@ -25,7 +26,7 @@ class KeptBroker:
     def __init__(self):
         self.connected = asyncio.Event()
         self.connected.set()
-        self.sent = asyncio.Queue()
+        self.sent: asyncio.Queue[Any] = asyncio.Queue()
 
     async def send(self, topic, payload, expires_s):
         self.sent.put_nowait(open_signed(payload, {key_id(KEY.verify_key): KEY.verify_key}, topic.split("/")[1]))
@@ -42,7 +43,7 @@ class Sending:
     def __init__(self, pool):
         self.pool = pool
         self.broker = KeptBroker()
-        self.sender = OrderSender(self.broker, OrderKeys(lambda: [KEY]), 72)
+        self.sender = OrderSender(cast(Any, self.broker), OrderKeys(lambda: [KEY]), 72)
 
     async def build(self):
         async with self.pool.connection() as connection:
@@ -104,7 +105,7 @@ def test_an_order_that_cannot_be_signed_is_set_aside_and_the_other_is_sent(url, 
                     raise ValueError("a value that nothing can encode")
                 return sign(key, message)
 
-            monkeypatch.setattr(order_sender.orders, "sign", broken)
+            monkeypatch.setattr("fleet.order_sender.orders.sign", broken)
             assert not await at.sender._start_due(at.pool)
             assert (await at.broker.next()).order == good
             await asyncio.gather(*at.sender._sending)

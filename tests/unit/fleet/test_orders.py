@@ -107,7 +107,7 @@ def test_a_tap_and_its_sending_take_few_round_trips(url, run, tmp_path):
 @contextlib.contextmanager
 def _traced(connection, path):
     """Give the list of the round trips of a block: each ends with the server's ReadyForQuery."""
-    found = []
+    found: list[str] = []
     with path.open("w+") as file:
         connection.pgconn.trace(file.fileno())
         yield found
