@@ -161,9 +161,10 @@ async def to_look(connection: Connection) -> list[Look]:
     """Return a message for each online cabinet with a viewer, in time before the last one runs out."""
     cursor = await connection.execute(
         "UPDATE viewer SET sent = now() FROM cabinet WHERE cabinet.id = viewer.cabinet AND online AND until > now()"
-        f" AND (sent IS NULL OR sent < now() - interval '{LOOK_AGAIN_S} s') RETURNING viewer.cabinet".encode()
+        f" AND challenge <> '' AND (sent IS NULL OR sent < now() - interval '{LOOK_AGAIN_S} s')"
+        " RETURNING viewer.cabinet, challenge".encode()
     )
-    found = [Look(cabinet=cabinet, seconds=LOOK_S) for (cabinet,) in await cursor.fetchall()]
+    found = [Look(cabinet=c, challenge=challenge, seconds=LOOK_S) for c, challenge in await cursor.fetchall()]
     await connection.execute("DELETE FROM viewer WHERE until < now()")
     return found
 

@@ -26,7 +26,7 @@ from fleet.config import FleetConfig
 from fleet.ingest import Acknowledgement, Incoming
 from fleet.order_keys import OrderKeys
 from fleet.states import CabinetOnline, CabinetState
-from fleet.store import database, rows
+from fleet.store import cabinets, database, rows
 from fleet.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
@@ -147,15 +147,18 @@ class Worker:
         while True:
             batch = await self._facts.take(MAX_FACT_MESSAGES)
             for each in await _retried(lambda batch=batch: ingest.take_in(pool, batch)):  # type: ignore[misc]
-                self._acknowledge(each)
+                await self._acknowledge(pool, each)
 
-    def _acknowledge(self, done: Acknowledgement) -> None:
+    async def _acknowledge(self, pool: Pool, done: Acknowledgement) -> None:
         """Send the acknowledgement, after the commit. If it is lost, the facts come again, and then this too.
 
         If facts before those that came are missing, as after a restore from a backup, they are asked for again.
         """
-        again = done.again and self._may_ask_again(done.cabinet)
-        self._send_soon(Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number, again=again), "ack")
+        ack = Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number)
+        if done.again and self._may_ask_again(done.cabinet):
+            challenge = await _retried(lambda: _challenge_of(pool, done.cabinet))
+            ack = msgspec.structs.replace(ack, again=True, challenge=challenge)
+        self._send_soon(ack, "ack")
 
     def _may_ask_again(self, cabinet: str) -> bool:
         now = asyncio.get_running_loop().time()
@@ -282,7 +285,7 @@ class Worker:
                     await housekeeping.every_minute(connection)
                     behind = await housekeeping.behind(connection)
                 for each in behind:
-                    self._acknowledge(Acknowledgement(*each, again=True))
+                    await self._acknowledge(pool, Acknowledgement(*each, again=True))
                 if minutes % MINUTES_AN_HOUR == 0:
                     async with pool.connection() as connection:
                         await housekeeping.hourly(connection, self._config.retention)
@@ -290,6 +293,11 @@ class Worker:
             except psycopg.Error:
                 log.exception("upkeep of the database failed: again in a minute")
             await asyncio.sleep(MINUTE_S)
+
+
+async def _challenge_of(pool: Pool, cabinet: str) -> str:
+    async with pool.connection() as connection:
+        return await cabinets.challenge_of(connection, cabinet)
 
 
 async def _write(connection: Connection, batch: Sequence[Message]) -> None:

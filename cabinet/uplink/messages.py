@@ -2,7 +2,7 @@
 
 Topics are `cab/<cabinet>/up/…` and `cab/<cabinet>/down/…`; the broker ties `<cabinet>` to the client certificate. Each
 message carries the schema version `v`. Unknown fields are ignored, so a newer side may add some; an unknown kind of
-fact or order is refused with a reason. Everything that goes down is signed (`orders`); what goes up is proven by the
+fact or order, and a later schema version, are refused with a reason. Everything that goes down is signed (`orders`); what goes up is proven by the
 connection's certificate, and the usage log by its own hash chain. States and facts may be packed (`packing`).
 """
 
@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # as JSON: a backslash before it would make it text
 
-SCHEMA = 1
+SCHEMA = 1  # with a new form of the messages, a new set of them is recorded: `cabinet_testing.recorded_messages`
+OLDEST_SCHEMA = 1  # that is still taken: fleet and cabinets are one version apart while they are updated
 MAX_MESSAGE = 64 * 1024  # bytes; a state of ten outlets has about 1.2 kB
 MAX_FACTS = 50  # in one message
 MAX_ORDER_LIFE_S = 60  # from the order's making to its `not_after`
@@ -257,17 +258,22 @@ class AskOrder(msgspec.Struct, frozen=True, kw_only=True, tag="ask", tag_field="
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look", tag_field="kind"):
-    """A person views this cabinet: send its state every 2 s for the next `seconds`."""
+    """A person views this cabinet: send its state every 2 s for the next `seconds`.
+
+    `challenge` is that of its last state, so a look that was recorded costs no mobile data later.
+    """
 
     v: int = SCHEMA
     cabinet: CabinetId
+    challenge: Word
     seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 30
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack", tag_field="kind"):
     """All facts of `epoch` up to `number` are committed at the fleet.
 
-    With `again`, those after it are missing there, after a restore from a backup: they are to be sent again.
+    With `again`, those after it are missing there, after a restore from a backup: they are to be sent again. Then
+    `challenge` is that of the cabinet's last state; without it, a repetition does nothing.
     """
 
     v: int = SCHEMA
@@ -275,6 +281,7 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack", tag_field="kind"
     epoch: Word
     number: Number
     again: bool = False
+    challenge: Short = ""
 
 
 DesiredKind = Literal["tariffs", "out_of_service", "blocked_cards", "public_url", "sticker_text"]
@@ -354,6 +361,10 @@ class EnrolRefused(msgspec.Struct, frozen=True):
 # --- codec -----------------------------------------------------------------------------------------------------------
 
 
+class _Versioned(msgspec.Struct):
+    v: int = SCHEMA
+
+
 def encode(message: msgspec.Struct) -> bytes:
     return msgspec.json.encode(message)
 
@@ -415,6 +426,21 @@ def _decode(payload: bytes, kind: type[T], *, nul: bool = False) -> T:
     if not nul and _NUL.search(payload):
         raise MessageError("holds a NUL")
     try:
-        return msgspec.json.decode(payload, type=kind)
+        message = msgspec.json.decode(payload, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _check_schema(_schema_of(payload))  # the better reason
         raise MessageError(str(error)) from error
+    _check_schema(getattr(message, "v", SCHEMA))
+    return message
+
+
+def _schema_of(payload: bytes) -> int:
+    try:
+        return msgspec.json.decode(payload, type=_Versioned).v
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return SCHEMA
+
+
+def _check_schema(found: int) -> None:
+    if not OLDEST_SCHEMA <= found <= SCHEMA:
+        raise MessageError(f"of schema version {found}: {OLDEST_SCHEMA} to {SCHEMA} are taken")

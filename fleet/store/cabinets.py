@@ -277,3 +277,8 @@ async def company_of(connection: Connection, cabinet: str) -> int | None:
     """Return the company of a cabinet; for the worker and the operator's commands only."""
     found = await rows.value(connection, "SELECT company_id FROM cabinet WHERE id = %s", (cabinet,))
     return None if found is None else int(found)
+
+
+async def challenge_of(connection: Connection, cabinet: str) -> str:
+    """Return the challenge of the cabinet's last state; empty if there is none. For the worker only."""
+    return str(await rows.value(connection, "SELECT challenge FROM cabinet WHERE id = %s", (cabinet,)) or "")
