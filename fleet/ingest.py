@@ -15,6 +15,7 @@ import msgspec
 
 from cabinet.uplink import messages
 from cabinet.uplink.messages import MessageError
+from fleet import states
 from fleet.applying import Applier, CabinetFacts, Logs
 from fleet.store import database, rows
 from fleet.store.database import Connection, Pool
@@ -77,17 +78,19 @@ async def take_in(pool: Pool, batch: Sequence[Incoming]) -> list[Acknowledgement
     Raises psycopg.Error if the database is away (`database.is_passing`); then nothing was committed, and the cabinets
     send again.
     """
-    arrived = [fact for message in batch for fact in _facts_of(message)]
+    found, unreadable = _facts_of(batch)
+    arrived = [fact for facts in found for fact in facts]
     try:
         async with pool.connection() as connection:
             acknowledged = await take(connection, arrived)
+            await states.report_unreadable(connection, unreadable)
     except Exception as error:  # whatever the fault of a fact is, it must not stop the others
         if database.is_passing(error):
             raise  # the caller tries all again
         log.exception("a batch of %d facts failed: each is applied by itself now", len(arrived))
         acknowledged = {}
-        for message in batch:
-            acknowledged |= await _carefully(pool, _facts_of(message))
+        for facts in found:
+            acknowledged |= await _carefully(pool, facts)
     beyond = {fact.group for fact in arrived if fact.number > acknowledged.get(fact.group, fact.number)}
     return [Acknowledgement(*group, number, group in beyond) for group, number in acknowledged.items()]
 
@@ -103,13 +106,18 @@ async def _carefully(pool: Pool, arrived: Sequence[Arrived]) -> dict[Group, int]
         return {}
 
 
-def _facts_of(message: Incoming) -> list[Arrived]:
-    try:
-        facts = messages.decode_facts(message.payload)
-    except MessageError as error:
-        log.warning("%s: a message of facts cannot be read: %s", message.cabinet, error)
-        return []
-    return [Arrived(message.cabinet, facts.epoch, fact.number, bytes(fact.body)) for fact in facts.facts]
+def _facts_of(batch: Sequence[Incoming]) -> tuple[list[list[Arrived]], dict[str, str]]:
+    """Return the facts of each message, and the reason for each cabinet that sent one which cannot be read."""
+    found: list[list[Arrived]] = []
+    unreadable: dict[str, str] = {}
+    for cabinet, payload in batch:
+        try:
+            facts = messages.decode_facts(payload)
+        except MessageError as error:
+            unreadable[cabinet] = str(error)
+        else:
+            found.append([Arrived(cabinet, facts.epoch, fact.number, bytes(fact.body)) for fact in facts.facts])
+    return found, unreadable
 
 
 async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one: bool = False) -> dict[Group, int]:

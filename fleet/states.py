@@ -253,6 +253,17 @@ async def _alarm(connection: Connection, cabinet: str, epoch: str, kind: str, nu
     )
 
 
+async def report_unreadable(connection: Connection, reasons: Mapping[str, str]) -> None:
+    """Raise an alarm for each cabinet that sends messages which this version cannot read, such as one updated first."""
+    for cabinet, reason in reasons.items():
+        log.warning("%s: a message cannot be read: %s", cabinet, reason)
+        await connection.execute(
+            "INSERT INTO log_alarm (cabinet, epoch, kind, number, detail)"
+            " SELECT id, '', 'unreadable', 0, %s FROM cabinet WHERE id = %s ON CONFLICT DO NOTHING",
+            (reason.replace("\0", "")[:200], cabinet),
+        )
+
+
 async def mark_silent(connection: Connection) -> None:
     """Mark cabinets as offline whose will was lost, as with a broker that was killed."""
     cursor = await connection.execute(

@@ -304,6 +304,7 @@ async def _write(connection: Connection, batch: Sequence[Message]) -> None:
     """Write connections and states: the newest of each cabinet. A state before an `offline` does not undo it."""
     arrived: dict[str, CabinetState] = {}
     connections: dict[str, CabinetOnline] = {}
+    unreadable: dict[str, str] = {}
     for message in batch:
         cabinet = message.cabinet
         try:
@@ -312,7 +313,7 @@ async def _write(connection: Connection, batch: Sequence[Message]) -> None:
                 continue
             connections[cabinet] = CabinetOnline(cabinet, messages.decode_online(message.payload), message.retained)
         except MessageError as error:
-            log.warning("%s: its %s cannot be read: %s", cabinet, message.name, error)
+            unreadable[cabinet] = str(error)
             continue
         if cabinet in arrived and not connections[cabinet].online.online:
             arrived[cabinet] = msgspec.structs.replace(arrived[cabinet], retained=True)
@@ -320,6 +321,7 @@ async def _write(connection: Connection, batch: Sequence[Message]) -> None:
         await states.take_connections(connection, list(connections.values()))
     if arrived:
         await states.take_states(connection, list(arrived.values()))
+    await states.report_unreadable(connection, unreadable)
 
 
 async def _answered(connection: Connection, batch: Sequence[tuple[str, Answer]]) -> None:

@@ -72,7 +72,11 @@ async def taking(url, monkeypatch):
 
     worker = Worker(scene.config(url), OrderKeys(lambda: [SigningKey(bytes(range(32)))]), renew)
     acknowledged = []
-    monkeypatch.setattr(worker, "_acknowledge", lambda done: acknowledged.append((done.cabinet, done.number)))
+
+    async def acknowledge(pool, done):
+        acknowledged.append((done.cabinet, done.number))
+
+    monkeypatch.setattr(worker, "_acknowledge", acknowledge)
     async with database.pool(url, 6) as pool, asyncio.TaskGroup() as group:
         works = (worker._take_facts, worker._take_states, worker._take_answers, worker._renew_certificates)
         tasks = [group.create_task(work(pool)) for work in works]
