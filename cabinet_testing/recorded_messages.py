@@ -93,9 +93,7 @@ def sets() -> list[Path]:
 
 def read(folder: Path) -> dict[str, Recorded]:
     """Return the messages of a set by name."""
-    return {
-        path.stem: msgspec.json.decode(path.read_bytes(), type=Recorded) for path in sorted(folder.glob("*.json"))
-    }
+    return {path.stem: msgspec.json.decode(path.read_bytes(), type=Recorded) for path in sorted(folder.glob("*.json"))}
 
 
 def today() -> dict[str, Recorded]:

@@ -2,8 +2,9 @@
 
 Topics are `cab/<cabinet>/up/…` and `cab/<cabinet>/down/…`; the broker ties `<cabinet>` to the client certificate. Each
 message carries the schema version `v`. Unknown fields are ignored, so a newer side may add some; an unknown kind of
-fact or order, and a later schema version, are refused with a reason. Everything that goes down is signed (`orders`); what goes up is proven by the
-connection's certificate, and the usage log by its own hash chain. States and facts may be packed (`packing`).
+fact or order, and a later schema version, are refused with a reason. Everything that goes down is signed (`orders`);
+what goes up is proven by the connection's certificate, and the usage log by its own hash chain. States and facts may be
+packed (`packing`).
 """
 
 import re

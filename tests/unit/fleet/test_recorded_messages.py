@@ -91,8 +91,9 @@ def test_the_messages_of_a_charge_give_the_rows_that_they_gave(url, run, monkeyp
             money = [await wallets.wallet(connection, company.company_id, person) for person in people]
             assert [each.balance_fen for each in money] == [931, 1000]
             assert await wallets.check(connection, company.company_id) == []
-            assert await rows.value(connection, "SELECT record_hash FROM usage_record") == (
-                replay.recorded["up-facts"].meaning["facts"][1]["body"]["record"]["record_hash"]
+            assert (
+                await rows.value(connection, "SELECT record_hash FROM usage_record")
+                == (replay.recorded["up-facts"].meaning["facts"][1]["body"]["record"]["record_hash"])
             )
             assert await rows.value(connection, "SELECT month FROM usage_closing") == "2026-05"
             (alarm,) = await facts.alarms(connection, company.company_id, lasting=False)
@@ -134,9 +135,7 @@ def test_a_fact_of_an_unknown_kind_is_set_aside_with_that_reason_and_the_others_
     assert alarms == []
 
 
-def test_facts_of_the_next_schema_are_refused_with_an_alarm_and_taken_once_the_fleet_is_updated(
-    url, run, monkeypatch
-):
+def test_facts_of_the_next_schema_are_refused_with_an_alarm_and_taken_once_the_fleet_is_updated(url, run, monkeypatch):
     def change(message):
         message["v"] = messages.SCHEMA + 1
 
