@@ -11,7 +11,7 @@ from cabinet_testing.recorded_messages import CABINET, CHALLENGE, EPOCH, LATER, 
 from fleet import ingest, orders, sending, states, worker
 from fleet.broker_connection import Message
 from fleet.ingest import Incoming
-from fleet.store import database, facts, rows, usage, wallets
+from fleet.store import database, facts, outlet_codes, rows, usage, wallets
 from fleet.store import orders as order_rows
 
 SETS = recorded_messages.sets()
@@ -49,6 +49,8 @@ async def ordered(url, replay, monkeypatch):
     async with await database.connect(url) as connection:
         company = await scene.add_company(connection)
         await scene.add_cabinet(connection, company, CABINET, outlets=2)
+        own = await outlet_codes.given(connection, company.company_id, CABINET)
+        await outlet_codes.take_away(connection, company.company_id, CABINET, own)  # its first connection
     await replay.take("up-online")
     async with await database.connect(url) as connection:
         people = [await scene.add_resident(connection, company, 1000) for _ in range(2)]
