@@ -18,10 +18,13 @@ from cabinet.uplink.messages import MessageError
 from fleet import states
 from fleet.applying import Applier, CabinetFacts, Logs
 from fleet.store import database, rows
+from fleet.store import facts as store_facts
 from fleet.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
 
+MAX_EPOCHS = 100  # of one cabinet; a new card, a restored backup or a new enrolment begins one
+MAX_FORKS = 20_000  # of one cabinet; a card that is set back by a month makes some thousands
 MAX_AHEAD = 5000  # facts kept while one before them is missing; a cabinet sends one window ahead at most
 
 Group = tuple[str, str]  # cabinet, epoch
@@ -129,7 +132,12 @@ async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one
     arrived = [fact for fact in arrived if fact.cabinet in cabinets]
     if not arrived:
         return {}
-    positions = await _positions(connection, sorted({fact.group for fact in arrived}))
+    groups = {fact.group for fact in arrived}
+    positions = await _positions(connection, sorted(groups))
+    for cabinet, epoch in sorted(groups - positions.keys()):
+        detail = f"it has {MAX_EPOCHS} already: nothing is taken of {epoch}"
+        await store_facts.add_log_alarm(connection, cabinet, "", "many_logs", MAX_EPOCHS, detail)
+    arrived = [fact for fact in arrived if fact.group in positions]
     logs = await _logs(connection, cabinets)
     kind = _OneByOne if one_by_one else Applier
     applier: Applier | _OneByOne = kind(connection, cabinets, logs)
@@ -210,12 +218,19 @@ async def _logs(connection: Connection, cabinets: Iterable[str]) -> Logs:
 
 
 async def _positions(connection: Connection, groups: Sequence[Group]) -> dict[Group, PositionRow]:
-    """Lock the position of each epoch, in one order for all; an epoch that is new begins at 0."""
+    """Lock the position of each epoch, in one order for all; an epoch that is new begins at 0.
+
+    One that would be more than `MAX_EPOCHS` of its cabinet is left out.
+    """
     columns = [[cabinet for cabinet, _ in groups], [epoch for _, epoch in groups]]
     await connection.execute(
-        "INSERT INTO fact_position (cabinet, epoch) SELECT * FROM unnest(%b::text[], %b::text[])"
+        "INSERT INTO fact_position (cabinet, epoch) SELECT cabinet, epoch FROM"
+        " (SELECT cabinet, epoch, row_number() OVER (PARTITION BY cabinet ORDER BY epoch) AS place"
+        " FROM unnest(%b::text[], %b::text[]) AS stated (cabinet, epoch) WHERE NOT EXISTS (SELECT 1 FROM fact_position"
+        " WHERE fact_position.cabinet = stated.cabinet AND fact_position.epoch = stated.epoch)) AS new"
+        " WHERE place + (SELECT count(*) FROM fact_position WHERE fact_position.cabinet = new.cabinet) <= %s"
         " ON CONFLICT DO NOTHING",
-        columns,
+        (*columns, MAX_EPOCHS),
     )
     found = await rows.many(
         connection,
@@ -316,9 +331,17 @@ async def _check_known(
         ),
     )
     kept = {(cabinet, epoch, number): body for cabinet, epoch, number, body in await cursor.fetchall()}
+    forks: dict[str, int] = {}
     for fact in known:
         body = fact.body.decode("utf-8", "replace")
         if kept.get((fact.cabinet, fact.epoch, fact.number), body) == body:
+            continue
+        if fact.cabinet not in forks:
+            sql = "SELECT count(*) FROM fact_fork WHERE cabinet = %s"
+            forks[fact.cabinet] = await rows.value(connection, sql, (fact.cabinet,))
+        if forks[fact.cabinet] >= MAX_FORKS:
+            detail = f"it has {MAX_FORKS} already: no further one is taken"
+            await store_facts.add_log_alarm(connection, fact.cabinet, "", "many_forks", MAX_FORKS, detail)
             continue
         added = await rows.changed(
             connection,
@@ -327,11 +350,9 @@ async def _check_known(
             (*fact[:3], kind_of(fact.body), body, hashlib.sha256(fact.body).hexdigest()),
         )
         if added:
-            await connection.execute(
-                "INSERT INTO log_alarm (cabinet, epoch, kind, number, detail) VALUES (%s, %s, 'fork', %s, %s)"
-                " ON CONFLICT DO NOTHING",
-                (*fact[:3], "a second, different fact under this number"),
-            )
+            forks[fact.cabinet] += 1
+            detail = "a second, different fact under this number"
+            await store_facts.add_log_alarm(connection, fact.cabinet, fact.epoch, "fork", fact.number, detail)
             await applier.add(positions[fact.group], fact.number, fact.body, fork=True)
 
 

@@ -25,7 +25,7 @@ from cabinet.uplink.messages import (
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
 from fleet.orders import STATE_FRESH_S
-from fleet.store import rows
+from fleet.store import cabinets, rows
 from fleet.store.database import Connection
 from fleet.store.orders import OrderRow
 
@@ -192,11 +192,12 @@ async def unreachable(connection: Connection, number: str) -> None:
 
 
 async def take_answers(connection: Connection, answers: Sequence[tuple[str, Answer]]) -> None:
-    """Take the steps of answers, each with the cabinet that gave it; an answer of another cabinet is ignored."""
+    """Take the steps of answers, each with the cabinet that gave it; one of another or a revoked cabinet is ignored."""
+    trusted = await cabinets.not_revoked(connection, [cabinet for cabinet, _ in answers])
     book = await OrderBook.load(connection, [answer.order for _, answer in answers])
     for cabinet, answer in answers:
         row = book.find(answer.order)
-        if row is None or row.cabinet != cabinet:
+        if row is None or row.cabinet != cabinet or cabinet not in trusted:
             log.warning("%s: an answer to %s, which is not an order of this cabinet", cabinet, answer.order)
             continue
         _take_answer(book, row, answer)

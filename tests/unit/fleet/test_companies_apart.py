@@ -32,7 +32,8 @@ MODULES = (audit, cabinets, companies, desired, facts, outlet_codes, residents, 
 WITHOUT_COMPANY = {
     "companies.add": "makes one", "companies.everyone": "operator of the fleet", "companies.by_name": "its commands",
     "companies.get": "by its own id", "cabinets.by_code": "a printed code is public", "cabinets.everyone": "operator",
-    "cabinets.company_of": "worker", "cabinets.challenge_of": "worker", "facts.add_log_alarm": "worker",
+    "cabinets.company_of": "worker", "cabinets.challenge_of": "worker", "cabinets.not_revoked": "worker",
+    "facts.add_log_alarm": "worker",
     "outlet_codes.write_stated": "worker",
 }  # fmt: skip
 

@@ -326,3 +326,29 @@ def test_the_codes_of_a_revoked_cabinet_go_to_the_one_in_its_place_but_to_no_oth
             assert found.cabinet == "c-new"
 
     run(body())
+
+
+def test_an_answer_of_a_revoked_cabinet_is_none(url, run):
+    """Its open connection is gone within 10 s, which is time for many answers."""
+
+    async def body():
+        company, resident = await prepared(url)
+        async with await database.connect(url) as connection:
+            rules = scene.config().orders
+            placed = await orders.place(
+                connection, rules, company.company_id, resident, "C-ONE-3", StartChoice("full"), "tap"
+            )
+            await sending.to_start(connection)
+            answer = messages.Answer(placed.number, "accepted", session_id="s", epoch="epoch-1")
+            await connection.execute("UPDATE cabinet SET revoked = now() WHERE id = 'c-one'")
+            await sending.take_answers(connection, [("c-one", answer)])
+            row = await table.get(connection, company.company_id, placed.number)
+            assert row is not None
+            assert (row.state, row.session_id) == ("sent", None)
+            await connection.execute("UPDATE cabinet SET revoked = NULL WHERE id = 'c-one'")
+            await sending.take_answers(connection, [("c-one", answer)])
+            row = await table.get(connection, company.company_id, placed.number)
+            assert row is not None
+            assert row.state == "accepted"
+
+    run(body())
