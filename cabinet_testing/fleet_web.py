@@ -141,7 +141,9 @@ class FleetWeb:
 
     async def _browser(self, language: str, address: str = "127.0.0.1") -> FleetBrowser:
         client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app, client=(address, 40_000)), base_url=ADDRESS, headers={"accept-language": language}
+            transport=httpx.ASGITransport(self.app, client=(address, 40_000)),
+            base_url=ADDRESS,
+            headers={"accept-language": language},
         )
         await self._clients.enter_async_context(client)
         return FleetBrowser(client)

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from campaigns.runner import commit, machine
+from vm.archive import host_arch
 from vm.container import Container
 from vm.guests import CACHE, ROOT, CannotBuild
-from vm.archive import host_arch
 from vm.kernel import debootstrap
 
 PACKAGES = "systemd,systemd-sysv,dbus,procps,python3,tzdata,ca-certificates,postgresql,mosquitto,iproute2,curl"
@@ -73,6 +73,9 @@ def steps(it: FleetMachine, package: str) -> Iterator[tuple[str, str]]:
     yield "fleet broker config", "written"
     yield "fleet migrate", it.fleet("migrate").replace("\n", " ")
     it.run(f"systemctl start {' '.join(UNITS)}")
+    it.run(
+        "until systemctl is-active -q cabinet-fleet-web && systemctl is-active -q cabinet-fleet-worker; do :; done", 60
+    )
     yield "serve, work and broker", " ".join(it.run(f"systemctl is-active {' '.join(UNITS)}").out.split())
     yield "fleet check", it.fleet("check").replace("\n", " ")
     it.fleet("company", "add", "'Green Court'")
@@ -82,7 +85,9 @@ def steps(it: FleetMachine, package: str) -> Iterator[tuple[str, str]]:
     page = it.run("curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8090/property/sign-in").out
     assert page == "200", page
     yield "the sign-in page answers", page
-    it.run("systemctl kill -s KILL cabinet-fleet-worker; until systemctl is-active -q cabinet-fleet-worker; do :; done", 30)
+    it.run(
+        "systemctl kill -s KILL cabinet-fleet-worker; until systemctl is-active -q cabinet-fleet-worker; do :; done", 30
+    )
     yield "the worker is back after a kill", "active"
     it.run(f"dpkg -i /mnt/stick/{package}", 300)
     yield "installed again over itself", " ".join(it.run(f"systemctl is-active {' '.join(UNITS)}").out.split())

@@ -40,7 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--company", required=True, metavar="NAME")
     add.add_argument("--site", required=True, metavar="NAME")
     add.add_argument("--name", metavar="TEXT", help="as people see it (default: the id)")
-    add.add_argument("--code", action="append", default=[], metavar="CODE", help="printed code of an outlet, and no other")
+    add.add_argument(
+        "--code", action="append", default=[], metavar="CODE", help="printed code of an outlet, and no other"
+    )
     listed = _action(actions, "list", "list the cabinets: connection, last message, end of the certificate")
     listed.add_argument("--company", metavar="NAME", help="(default: all)")
     listed.add_argument("--revoked", action="store_true", help="revoked ones too")

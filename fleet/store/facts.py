@@ -106,9 +106,7 @@ async def positions(connection: Connection, company_id: int, cabinet: str) -> li
     )
 
 
-async def add_log_alarm(
-    connection: Connection, cabinet: str, epoch: str, kind: str, number: int, detail: str
-) -> None:
+async def add_log_alarm(connection: Connection, cabinet: str, epoch: str, kind: str, number: int, detail: str) -> None:
     """Raise an alarm of a cabinet's log or link, once for each place. For the worker only."""
     await connection.execute(
         "INSERT INTO log_alarm (cabinet, epoch, kind, number, detail) VALUES (%s, %s, %s, %s, %s)"

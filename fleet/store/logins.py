@@ -10,7 +10,6 @@ import msgspec
 from fleet.store import rows
 from fleet.store.database import Connection
 
-
 KNOWN_DAYS = 180  # an address stays known for so long after its last sign-in
 
 

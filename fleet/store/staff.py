@@ -51,7 +51,9 @@ async def add(
 
 
 async def by_name(connection: Connection, company_id: int, name: str) -> FleetStaffRow | None:
-    return await rows.one(connection, FleetStaffRow, f"{_PRESENT} AND company_id = %s AND name = %s", (company_id, name))
+    return await rows.one(
+        connection, FleetStaffRow, f"{_PRESENT} AND company_id = %s AND name = %s", (company_id, name)
+    )
 
 
 async def get(connection: Connection, company_id: int, staff_id: int) -> FleetStaffRow | None:

@@ -368,8 +368,12 @@ async def test_logins_are_added_limited_to_site_groups_and_removed(url: str) -> 
         assert (await office.send(f"/property/staff/{row.id}/groups", groups="north, south，north")).status_code == 303
         assert "north, south" in (await office.get("/property/staff")).text
         browser = await at.browser()
-        assert (await browser.send("/property/sign-in", company="Green Court", name="li na", password=password)).status_code in (303, 401)
-        assert (await browser.send("/property/sign-in", company="Green Court", name="Li Na", password=password)).status_code == 303
+        assert (
+            await browser.send("/property/sign-in", company="Green Court", name="li na", password=password)
+        ).status_code in (303, 401)
+        assert (
+            await browser.send("/property/sign-in", company="Green Court", name="Li Na", password=password)
+        ).status_code == 303
         assert not (await browser.page("/property")).all("a", **{"class": "row-link"}), "no site is in these groups"
         assert (await browser.get("/property/audit")).status_code == 403
         me = await office.send("/property/staff/1/groups", groups="north")
