@@ -220,10 +220,10 @@ def _down() -> Iterator[tuple[str, Recorded]]:
         "ack-again": Ack(cabinet=CABINET, epoch=EPOCH, number=1, again=True, challenge=CHALLENGE),
         "certificate": Certificate(cabinet=CABINET, certificate_pem="-----BEGIN CERTIFICATE-----\n…\n"),
         "keys": TrustKeys(cabinet=CABINET, keys=[key]),
-    } | {
-        f"desired-{kind}": Desired(cabinet=CABINET, what=kind, version=1, value=msgspec.Raw(msgspec.json.encode(value)))
-        for kind, value in values.items()
     }
+    for kind, value in values.items():
+        encoded = msgspec.Raw(msgspec.json.encode(value))
+        sent[f"desired-{kind}"] = Desired(cabinet=CABINET, what=kind, version=1, value=encoded)
     for name, message in sent.items():
         topic = f"down/{name.partition('-')[0]}"
         yield f"down-{name}", _recorded(topic, orders.sign(KEY, message), message)

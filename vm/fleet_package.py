@@ -1,11 +1,10 @@
-"""`python -m vm.fleet_package`: install the fleet's package on a fresh Debian with its PostgreSQL and mosquitto, run it, and
-remove it, in a systemd container; the result is docs/reports/fleet-package.md. As root, with debootstrap.
+"""`python -m vm.fleet_package`: install the fleet's package on a fresh Debian with PostgreSQL and mosquitto, run it,
+and remove it, in a systemd container; the result is docs/reports/fleet-package.md. As root, with debootstrap.
 
 It follows docs/fleet.md step by step, and is not part of `make test`: the Debian system is downloaded.
 """
 
 import argparse
-import datetime
 import shutil
 import sys
 import tempfile
@@ -133,8 +132,8 @@ def report(package: str, done: list[tuple[str, str]]) -> str:
     rows = "".join(f"| {name} | {result} |\n" for name, result in done)
     return (
         "# The fleet's package on a fresh Debian\n\n"
-        f"`python -m vm.fleet_package {package}`, {datetime.date.today()}, commit {commit()}, {machine()}: Debian 12 with its\n"
-        "PostgreSQL and mosquitto in a systemd container, by the steps of [fleet.md](../fleet.md).\n\n"
+        f"`python -m vm.fleet_package {package}`, commit {commit()},\n{machine()}: Debian 12 with its PostgreSQL and\n"
+        "mosquitto in a systemd container, by the steps of [fleet.md](../fleet.md).\n\n"
         f"| step | result |\n|---|---|\n{rows}"
     )
 

@@ -58,7 +58,7 @@ async def ordered(url, replay, monkeypatch):
             rules = scene.config().orders
             await orders.place(connection, rules, company.company_id, person, code, StartChoice("full"), code)
     async with await database.connect(url) as connection:
-        assert [order.order for order in await sending.to_start(connection)] == [ORDER, REFUSED_ORDER]
+        assert [order.order for order in (await sending.to_start(connection)).orders] == [ORDER, REFUSED_ORDER]
     return company, people
 
 
@@ -84,8 +84,10 @@ def test_the_messages_of_a_charge_give_the_rows_that_they_gave(url, run, monkeyp
         async with await database.connect(url) as connection:
             assert await facts.set_aside(connection, company.company_id) == []
             assert await usage.log_alarms(connection, company.company_id) == []
-            found = {n: await order_rows.get(connection, company.company_id, n) for n in (ORDER, REFUSED_ORDER)}
-            charged, refused = found[ORDER], found[REFUSED_ORDER]
+            charged = await order_rows.get(connection, company.company_id, ORDER)
+            refused = await order_rows.get(connection, company.company_id, REFUSED_ORDER)
+            assert charged is not None
+            assert refused is not None
             assert (charged.state, charged.session_id, charged.usage_number, charged.cost_fen, charged.refund_fen) == (
                 "paid_out", SESSION, 1, 69, charged.held_fen - 69
             )  # fmt: skip
