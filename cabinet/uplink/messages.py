@@ -16,7 +16,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import CabinetError
 from cabinet.model import EndReason, Fault
 from cabinet.records import SignedClosing, UsageRecord
-from cabinet.uplink import packing
+from cabinet.uplink import packing, schema
 
 T = TypeVar("T")
 
@@ -363,10 +363,6 @@ class EnrolRefused(msgspec.Struct, frozen=True):
 # --- codec -----------------------------------------------------------------------------------------------------------
 
 
-class _Versioned(msgspec.Struct):
-    v: int = SCHEMA
-
-
 def encode(message: msgspec.Struct) -> bytes:
     return msgspec.json.encode(message)
 
@@ -438,19 +434,12 @@ def _decode(payload: bytes, kind: type[T], *, nul: bool = False) -> T:
     try:
         message = _decoder(kind).decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _check_schema(_schema_of(payload))  # the better reason
+        _check_schema(schema.version_in(payload))
         raise MessageError(str(error)) from error
-    _check_schema(getattr(message, "v", SCHEMA))
+    _check_schema(getattr(message, "v", None))
     return message
 
 
-def _schema_of(payload: bytes) -> int:
-    try:
-        return msgspec.json.decode(payload, type=_Versioned).v
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return SCHEMA
-
-
-def _check_schema(found: int) -> None:
-    if not OLDEST_SCHEMA <= found <= SCHEMA:
+def _check_schema(found: int | None) -> None:
+    if found is not None and not OLDEST_SCHEMA <= found <= SCHEMA:
         raise MessageError(f"of schema version {found}: {OLDEST_SCHEMA} to {SCHEMA} are taken")
