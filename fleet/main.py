@@ -19,6 +19,7 @@ COMMANDS = {
     "usage": "export and verify the usage logs of all cabinets",
     "ledger": "check the ledgers; statements",
     "tariff": "roll tariffs out to cabinets, and list who has them",
+    "sticker": "address and text that cabinets print on their stickers",
     "broker": "write the broker's configuration and certificates",
 }
 
