@@ -86,9 +86,7 @@ def certificate_number(certificate: x509.Certificate) -> str:
 
 def root_number(chain: list[x509.Certificate]) -> str:
     """Return the number of Alipay's root certificates: those signed with RSA, joined."""
-    return "_".join(
-        certificate_number(each) for each in chain if each.signature_algorithm_oid in _RSA_SIGNED
-    )
+    return "_".join(certificate_number(each) for each in chain if each.signature_algorithm_oid in _RSA_SIGNED)
 
 
 def trusted_key(chain_pem: bytes, roots: list[x509.Certificate]) -> tuple[str, RSAPublicKey]:

@@ -132,7 +132,13 @@ def test_wechat_contents_with_one_flipped_byte_are_refused():
 
 
 def test_alipay_request_is_signed_sorted_without_empty_values_and_with_its_sign_type(key, private):
-    parameters = {"method": "alipay.trade.query", "app_id": "2021", "sign_type": "RSA2", "notify_url": "", "biz": "支付"}
+    parameters = {
+        "method": "alipay.trade.query",
+        "app_id": "2021",
+        "sign_type": "RSA2",
+        "notify_url": "",
+        "biz": "支付",
+    }
     expected = "app_id=2021&biz=支付&method=alipay.trade.query&sign_type=RSA2".encode()
     assert key.verify(expected, alipay_signing.sign(private, alipay_signing.signed_text(parameters)))
 
