@@ -17,6 +17,7 @@ from typing import TypeVar
 import msgspec
 import psycopg
 
+from cabinet.clock import SystemClock
 from cabinet.errors import CabinetError, StoreError
 from cabinet.uplink import messages, orders
 from cabinet.uplink.messages import Ack, Answer, Certificate, Down, MessageError
@@ -24,6 +25,8 @@ from fleet import housekeeping, ingest, order_keys, sending, states
 from fleet.broker_connection import BrokerConnection, BrokerError, Message
 from fleet.config import FleetConfig
 from fleet.ingest import Acknowledgement, Incoming
+from fleet.money.payments.accounts import MerchantAccounts
+from fleet.money.watcher import PaymentWatcher
 from fleet.order_keys import OrderKeys
 from fleet.states import CabinetOnline, CabinetState
 from fleet.store import database, rows
@@ -118,6 +121,7 @@ class Worker:
                     group.create_task(self._send(pool))
                     group.create_task(self._keep_house(pool))
                     group.create_task(self._hand_out_keys(pool))
+                    group.create_task(self._watch_payments(pool))
 
     async def _hold_lock(self, lock: Connection) -> None:
         """Return when this worker may work; stand by while another one does."""
@@ -273,6 +277,13 @@ class Worker:
             except (CabinetError, psycopg.Error) as error:
                 log.warning("keys for orders: %s: again in a minute", error)
             await asyncio.sleep(MINUTE_S)
+
+    async def _watch_payments(self, pool: Pool) -> None:
+        accounts = MerchantAccounts(self._config, lambda: SystemClock().wall().unix_ms / 1000)
+        try:
+            await PaymentWatcher(pool, self._config, accounts).run()
+        finally:
+            await accounts.http.close()
 
     async def _keep_house(self, pool: Pool) -> None:
         minutes = 0

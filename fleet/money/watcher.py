@@ -14,7 +14,7 @@ import psycopg
 
 from cabinet.errors import CabinetError
 from fleet.config import FleetConfig
-from fleet.money import offering, paying
+from fleet.money import offering, paying, reconciliation
 from fleet.money.payment_book import PaymentBook
 from fleet.money.payment_table import PaymentState, RefundState, RefundStep
 from fleet.money.payments.accounts import MerchantAccount, MerchantAccounts
@@ -32,6 +32,7 @@ REFUND_WAITS_S = (5, 10, 30, 60, 300, 900, 3600)
 CLOSED_AFTER_S = 60  # after the end of its time, a payment that the platform does not know is none
 REST_S = 10.0  # of an account after "too many requests"
 NO_BALANCE_WAIT_S = 3600
+BILLS_AGAIN_S = 900.0
 SHORT_OF_MONEY = frozenset({"NOT_ENOUGH", "ACQ.SELLER_BALANCE_NOT_ENOUGH"})
 
 REASONS = {
@@ -50,7 +51,9 @@ class PaymentWatcher:
         self.wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Sweep until cancelled."""
+        """Sweep until cancelled, and compare the platforms' bills when they are there."""
+        loop = asyncio.get_running_loop()
+        bills_at = loop.time()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_S):
@@ -58,6 +61,9 @@ class PaymentWatcher:
             self.wake.clear()
             try:
                 await self.sweep()
+                if loop.time() >= bills_at:
+                    bills_at = loop.time() + BILLS_AGAIN_S
+                    await reconciliation.every_morning(self._pool, self._accounts)
             except (psycopg.Error, CabinetError) as error:
                 log.warning("payments: %s: trying again", " ".join(str(error).split())[:300])
 

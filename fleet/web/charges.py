@@ -34,6 +34,7 @@ from cabinet.service.ports import (
 from cabinet.uplink.messages import ANSWER_WITHIN_S
 from fleet import orders
 from fleet.config import FleetConfig
+from fleet.money.payments.accounts import MerchantAccounts
 from fleet.store import cabinets, companies, pages, wallets
 from fleet.store import orders as order_rows
 from fleet.store.cabinets import CabinetRow
@@ -57,7 +58,7 @@ NEAR_PER_CABINET = 2
 TELLS_OF_MONEY = frozenset({"cabinet_offline", "no_answer", "no_record"})
 """Refusals with a text of their own about the money."""
 
-FLEET_MOVES = (*WALLET_MOVES, "debt_paid")
+FLEET_MOVES = (*WALLET_MOVES, "debt_paid", "payment", "refund")
 
 
 class NoQueue:
@@ -76,8 +77,9 @@ class NoQueue:
 class FleetCharges:
     """Implements `ports.ChargesPort` for all cabinets of all companies."""
 
-    def __init__(self, pool: Pool, config: FleetConfig, notices: CabinetNotices) -> None:
+    def __init__(self, pool: Pool, config: FleetConfig, notices: CabinetNotices, accounts: MerchantAccounts) -> None:
         self._pool = pool
+        self._accounts = accounts
         self._rules = config.orders
         self._notices = notices
         self._frame = FleetPlace(
@@ -107,6 +109,15 @@ class FleetCharges:
             return self._frame if row is None else await self._place(connection, row)
 
     async def outlet(self, code: str) -> OutletView:
+        view = await self._outlet(code)
+        if view.condition != "free" or view.refusal is not None:
+            return view
+        pays = tuple(await self._accounts.offered(self._pool, view.company_id))
+        return msgspec.structs.replace(
+            view, place=msgspec.structs.replace(view.place, pays=pays, full_fen=self._rules.full_hold_fen)
+        )
+
+    async def _outlet(self, code: str) -> FleetOutletView:
         async with self._pool.connection() as connection:
             row = await self._scanned(connection, code)
             self._remember(row)

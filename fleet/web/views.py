@@ -34,7 +34,9 @@ class NearOutlet(OutletView, frozen=True, kw_only=True):
 
 
 class FleetPlace(PlaceView, frozen=True, kw_only=True):
-    """A cabinet of the fleet. `state_at` is the time of its last state, `near` are free outlets if this one is not."""
+    """A cabinet of the fleet. `state_at` is the time of its last state, `near` are free outlets if this one is not;
+    `pays` are the platforms at which a charge that can start now may be paid, `full_fen` the price until full.
+    """
 
     company: str = ""
     address: str = ""
@@ -42,6 +44,8 @@ class FleetPlace(PlaceView, frozen=True, kw_only=True):
     online: bool = True
     state_at: WallTime | None = None
     near: tuple[NearOutlet, ...] = ()
+    pays: tuple[str, ...] = ()
+    full_fen: int = 0
 
 
 class FleetOutletView(OutletView, frozen=True, kw_only=True):

@@ -66,6 +66,11 @@ class MerchantAccounts:
             if each.row.company_id == company_id and each.row.retired is None
         }
 
+    @property
+    def any_offered(self) -> bool:
+        """Return whether any company offers payments, as far as is known."""
+        return any(each.row.retired is None for each in self._accounts.values())
+
     async def all(self, pool: Pool) -> list[MerchantAccount]:
         await self._refresh(pool)
         return list(self._accounts.values())

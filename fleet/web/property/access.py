@@ -19,6 +19,7 @@ ACTIONS = (
     "usage_export",
     "staff_add", "staff_role", "staff_groups", "staff_password", "staff_remove",
     "cabinet_added", "cabinet_enrolled", "cabinet_code", "cabinet_revoked",
+    "merchant_added", "merchant_retired", "refund_again", "refund_by_hand", "difference_closed",
 )  # fmt: skip
 """Actions of the audit log that can be searched for; each has a text `audit.<action>`."""
 
