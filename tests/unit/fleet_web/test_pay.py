@@ -174,7 +174,7 @@ async def test_company_without_accounts_offers_no_payment(url, tmp_path):
 async def test_platform_that_is_away_takes_no_money_and_the_page_says_that_it_is_asked(url, tmp_path):
     async with payment_web(url, tmp_path) as web:
         phone = await web.phone(PLAIN_AGENT)
-        web.bench.platforms.wechat.table.faults.append("error_before")
+        web.bench.platforms.wechat.table.faults.extend(["error_before"] * 2)  # the certificates, and the offer
         path = await phone.pay("C-ONE-3")
         assert "we are asking it" in (await phone.browser.page(path)).text
 
@@ -192,7 +192,7 @@ async def test_wrong_notifications_are_refused_without_a_statement_of_the_databa
         headers, body = notice.make()
         address = notice.address.replace("http://127.0.0.1:8090", "")
         client = phone.browser.client
-        monkeypatch.setattr(web.at.pool, "connection", None)
+        monkeypatch.setattr(web.at.app.state.site.payments, "_pool", None)
         trade = next(iter(sim.table.trades.values()))
         probe_headers, probe_body = sim.probe(trade)
         for wrong_headers, wrong_body in (
