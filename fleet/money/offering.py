@@ -10,7 +10,7 @@ import msgspec
 from fleet.config import OrdersSection
 from fleet.money import paying
 from fleet.money.payments.accounts import MerchantAccount, MerchantAccounts
-from fleet.money.payments.port import PaymentReport, PaymentRequest, PlatformError, PlatformRefused
+from fleet.money.payments.port import Notification, PaymentReport, PaymentRequest, PlatformError, PlatformRefused
 from fleet.store import payments
 from fleet.store.database import Pool
 from fleet.store.payments import PaymentRow
@@ -67,7 +67,7 @@ async def ask(pool: Pool, account: MerchantAccount, rules: OrdersSection, row: P
     return report
 
 
-async def took(pool: Pool, account: MerchantAccount, rules: OrdersSection, report: paying.Notification) -> paying.Taken:
+async def took(pool: Pool, account: MerchantAccount, rules: OrdersSection, report: Notification) -> paying.Taken:
     """Take a report, and use the payment at once if it is paid now."""
     async with pool.connection() as connection:
         outcome = await paying.take(connection, account, report)

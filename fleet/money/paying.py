@@ -5,7 +5,7 @@ whether it comes as a notification, as the answer to a query, or both, in any or
 """
 
 import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import psycopg
@@ -328,7 +328,7 @@ async def decide_refund(connection: Connection, company_id: int, refund_number: 
     row = book.refund(refund_number)
     if row is None or row.state != RefundState.FAILED or step not in (RefundStep.AGAIN, RefundStep.BY_HAND):
         raise Refused("cannot_undo")
-    fields = {"due": book.now, "tries": 0} if step is RefundStep.AGAIN else {}
+    fields: dict[str, Any] = {"due": book.now, "tries": 0} if step is RefundStep.AGAIN else {}
     book.refund_step(refund_number, step, **fields)
     await _write(connection, book, row.payment_number)
 

@@ -63,7 +63,7 @@ class PaymentBook:
             "SELECT id, 'platform:' || platform || ':' || merchant FROM merchant_account WHERE id = ANY(%s)",
             ([row.account_id for row in found],),
         )
-        accounts = dict(await cursor.fetchall())
+        accounts: dict[int, str] = dict(await cursor.fetchall())
         return cls(found, refunds, accounts, await rows.value(connection, "SELECT clock_timestamp()"))
 
     def find(self, number: str) -> PaymentRow | None:

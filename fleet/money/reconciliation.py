@@ -7,6 +7,7 @@ notification or an answer that contradicts our row).
 
 import datetime
 import logging
+from collections.abc import Sequence
 
 import msgspec
 
@@ -74,7 +75,9 @@ async def reconcile(pool: Pool, account: MerchantAccount, day: datetime.date) ->
         return await compare(connection, account, day, lines)
 
 
-async def compare(connection: Connection, account: MerchantAccount, day: datetime.date, lines: list[BillLine]) -> int:
+async def compare(
+    connection: Connection, account: MerchantAccount, day: datetime.date, lines: Sequence[BillLine]
+) -> int:
     """Compare a bill with our rows, once a day and account; return the number of differences.
 
     A line may be of the day beside it by our clock, so it is looked up by its number, and our rows are looked for in

@@ -89,7 +89,6 @@ async def resident_of(connection: Connection, company_id: int, platform: str, ap
             " ON CONFLICT DO NOTHING",
             (*key, resident_id),
         )
-        if added:
-            return resident_id
-        raise psycopg.Rollback(inner)  # two pages of one person at once: the first one counts
-    return int(await rows.value(connection, sql, key))
+        if not added:
+            raise psycopg.Rollback(inner)  # two pages of one person at once: the first one counts
+    return resident_id if added else int(await rows.value(connection, sql, key))

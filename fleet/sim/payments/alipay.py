@@ -267,7 +267,7 @@ class SimAlipay:
                 def make(trade: SimTrade = trade, refund: SimRefund = refund, identity: str = identity) -> Outgoing:
                     extra = {"out_biz_no": refund.number, "refund_fee": _yuan(trade.refunded),
                              "gmt_refund": self._time(refund.ended or 0) + ".000"}  # fmt: skip
-                    return self.notification(trade, identity, **extra)
+                    return self.notification(trade, identity, None, **extra)
 
                 self.notices.add(trade.notify_url, make)
 

@@ -128,7 +128,7 @@ class SimWechat:
         return merchant
 
     def _answer(self, merchant: SimMerchant, request: SimRequest) -> tuple[int, Any]:
-        values = json.loads(request.body) if request.body else request.query
+        values: dict[str, Any] = json.loads(request.body) if request.body else dict(request.query)
         if request.path == "/v3/certificates":
             return 200, {"data": [self._offered(merchant, each) for each in self.offered]}
         if request.path == "/v3/bill/tradebill":

@@ -20,7 +20,7 @@ from fleet.money.payments.port import (
     RefundReport,
     ResultUnknown,
 )
-from fleet.sim.payments import wechat as sim_wechat
+from fleet.sim.payments.keys import fits
 
 ACCOUNTS = ["wechat", "wechat_partner", "alipay", "alipay_isv"]
 DAY = datetime.date(2025, 12, 1)
@@ -65,7 +65,10 @@ def test_simulators_import_nothing_of_the_adapters():
                 found |= {alias.name for alias in node.names}
     ours = {name for name in found if name.split(".")[0] in ("fleet", "cabinet")}
     assert ours
-    assert {name for name in ours if not name.startswith("fleet.sim.payments")} <= {"cabinet.clock"}
+    assert {name for name in ours if not name.startswith("fleet.sim.payments")} <= {
+        "cabinet.clock",
+        "cabinet.system.sd_notify",
+    }
 
 
 # --- payments --------------------------------------------------------------------------------------------------------
@@ -107,7 +110,7 @@ def test_pay_sheet_in_wechat_is_signed_by_the_merchant(run):
         assert sheet["package"].removeprefix("prepay_id=") in sim.prepared
         text = f"{sheet['appId']}\n{sheet['timeStamp']}\n{sheet['nonceStr']}\n{sheet['package']}\n"
         [merchant] = [each for each in sim.merchants.values() if each.merchant == owner]
-        assert sim_wechat.fits(merchant.certificate.key.public_pem, text, sheet["paySign"])
+        assert fits(merchant.certificate.key.public_pem, text, sheet["paySign"])
         assert (sheet["signType"], sheet["appId"]) == ("RSA", merchant.app)
 
     on_bench(run, "wechat", body)
@@ -465,7 +468,9 @@ def test_person_in_the_app_is_named_by_the_platform_once_a_code(run):
         back = answer.headers["location"]
         assert back.startswith("http://fleet.test/pay/payer?")
         assert "state=state-1" in back
-        code = re.search(r"(?:auth_)?code=(\w+)", back)[1]
+        found = re.search(r"(?:auth_)?code=(\w+)", back)
+        assert found is not None
+        code = found[1]
         assert await account.payer_of(code) == sim.person
         with pytest.raises(PlatformRefused):
             await account.payer_of(code)

@@ -1,13 +1,16 @@
 """Payments from tap to charge and back, over the simulated platforms: each fen is at one place after each step."""
 
 import asyncio
+from typing import Any
 
+import msgspec
 import pytest
 
 from cabinet.errors import Refused
 from cabinet_testing.payment_scene import payment_scene
 from fleet.money import offering, paying
 from fleet.money.payment_table import RefundStep
+from fleet.money.payments.port import PlatformError
 from fleet.store import payments, rows, wallets
 
 BOTH = pytest.mark.parametrize("platform", ["wechat", "alipay"])
@@ -202,7 +205,7 @@ def test_unknown_result_of_the_offer_is_asked_about_and_never_assumed(on_scene, 
         row = await scene.begin(await scene.resident(), platform)
         await (await scene.account(platform)).platform.query("P00000000")  # the platform's keys are known
         scene.sim(row).table.faults.append(fault)
-        with pytest.raises(offering.PlatformError):
+        with pytest.raises(PlatformError):
             await scene.offer(row)
         assert (await scene.row(row.number)).state == "created"
         await scene.due()
@@ -224,11 +227,11 @@ def test_report_that_cannot_be_ours_moves_nothing_and_is_kept_as_a_difference(on
         account = await scene.account()
         good = await account.platform.query(row.number)
         scene.sim(row).notices.waiting.clear()
-        changes = [
+        changes: list[dict[str, Any]] = [
             {"amount_fen": 201}, {"amount_fen": 2}, {"merchant": "1900000110"}, {"app": "wxother"}, {"currency": "USD"},
         ]  # fmt: skip
         for change in changes:
-            report = type(good)(**{name: getattr(good, name) for name in good.__struct_fields__} | change)
+            report = msgspec.structs.replace(good, **change)
             async with scene.pool.connection() as connection:
                 assert await paying.take(connection, account, report) == "other"
         unknown = type(good)("PUNKNOWN", "paid", good.merchant, good.app, 700)

@@ -11,6 +11,12 @@ from fleet.store import payments, rows, wallets
 AGENTS = {"wechat": WECHAT_AGENT, "alipay": ALIPAY_AGENT}
 
 
+def _found(pattern, text):
+    match = re.search(pattern, text, re.DOTALL)
+    assert match is not None, text
+    return match[1]
+
+
 async def _problems(at):
     async with at.pool.connection() as connection:
         found = await wallets.check(connection, at.scene.company_id)
@@ -30,7 +36,7 @@ async def test_scanned_code_is_a_charge_after_three_taps_at_most_and_the_rest_go
         answer = await phone.browser.get(path)
         assert answer.status_code == 303
         charge = answer.headers["location"]
-        number = re.fullmatch(r"/charge/([\w-]+)", charge)[1]
+        number = _found(r"/charge/([\w-]+)", charge)
         await web.at.charge(number)
         await web.at.settle(number, 44)
         await web.all_over()
@@ -141,9 +147,9 @@ async def test_name_from_the_app_is_taken_in_the_browser_that_asked_only(url, tm
     async with payment_web(url, tmp_path) as web:
         phone, other = await web.phone(WECHAT_AGENT), await web.phone(WECHAT_AGENT)
         page = await phone.browser.get("/s/C-ONE-3")
-        key = re.search(r'/pay">.*?name="request_key" value="([^"]+)"', page.text, re.DOTALL)[1]
+        key = _found(r'/pay">.*?name="request_key" value="([^"]+)"', page.text)
         answer = await phone.browser.send("/s/C-ONE-3/pay", amount="200", request_key=key)
-        state = re.search(r"state=(\w+)", answer.text)[1]
+        state = _found(r"state=(\w+)", answer.text)
         path = f"/pay/payer/wechat?code=x&state={state}"
         assert (await other.browser.get(path)).status_code == 400
         assert (await phone.browser.get("/pay/payer/wechat?code=x&state=y")).status_code == 400
