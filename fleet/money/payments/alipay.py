@@ -65,6 +65,9 @@ class AlipaySecrets(msgspec.Struct, frozen=True, kw_only=True):
     private_key: str  # PEM
     app_auth_token: str = ""  # the merchant's consent, if the app is a service provider's
 
+    def __repr__(self) -> str:
+        return "AlipaySecrets(…)"  # in no log and in no traceback
+
 
 class AlipayAddresses(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str = "https://openapi.alipay.com/gateway.do"

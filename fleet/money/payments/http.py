@@ -1,5 +1,6 @@
 """Calls to payment platforms over HTTP: bounded times and sizes, and one reading of every failure."""
 
+import logging
 from collections.abc import Mapping
 
 import httpx
@@ -9,6 +10,9 @@ from fleet.money.payments.port import ResultUnknown
 
 TIMEOUT_S = 10.0
 MAX_ANSWER = 32 * 1024 * 1024  # bytes; a bill of a day with 100,000 payments has about 20 MB
+
+for _name in ("httpx", "httpcore"):  # they log addresses, and one has the secret of an official account in its query
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class PlatformAnswer(msgspec.Struct, frozen=True):

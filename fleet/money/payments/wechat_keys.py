@@ -42,6 +42,9 @@ class WechatSecrets(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str  # API v3 key, 32 characters
     app_secret: str = ""  # of the official account, for the payer's openid
 
+    def __repr__(self) -> str:
+        return "WechatSecrets(…)"  # in no log and in no traceback
+
 
 class WechatAddresses(msgspec.Struct, frozen=True, kw_only=True):
     api: str = "https://api.mch.weixin.qq.com"

@@ -1,6 +1,7 @@
 """Payments from tap to charge and back, over the simulated platforms: each fen is at one place after each step."""
 
 import asyncio
+import logging
 from typing import Any
 
 import msgspec
@@ -473,3 +474,28 @@ def test_secrets_are_sealed_in_the_database_and_bound_to_their_account(on_scene)
         return []
 
     on_scene(whole)
+
+
+@BOTH
+def test_log_of_everything_shows_no_secret(on_scene, caplog, platform):
+    caplog.set_level(logging.DEBUG)
+
+    async def body(scene):
+        account = await scene.account(platform)
+        with pytest.raises(PlatformError):
+            await account.platform.payer_of("bad-code")
+        row = await scene.begin(await scene.resident(), platform)
+        scene.sim(row).table.faults.append("limit")
+        with pytest.raises(PlatformError):
+            await scene.offer(row)
+        row = await scene.pay_and_notify(await scene.offer(row))
+        await scene.charge(row.order_number, 113)
+        scene.sim(row).table.faults.append("limit")
+        await scene.all_over()
+        assert "it rests" in caplog.text
+        for name, secret in scene.bench.platforms.accounts()[platform]["secrets"].items():
+            parts = secret.split("\n")[1:3] if "KEY" in secret else [secret]
+            assert not [part for part in parts if part in caplog.text], name
+            assert not [part for part in parts if part in repr(vars(account.platform))], name
+
+    on_scene(body)
