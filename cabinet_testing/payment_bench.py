@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-from fleet.money.payments.alipay import AlipayAddresses, AlipayPay, AlipaySecrets, AlipaySettings
+from fleet.money.payments.alipay import AlipayPay
+from fleet.money.payments.alipay_account import AlipayAddresses, AlipaySecrets, AlipaySettings
 from fleet.money.payments.http import PlatformHttp
 from fleet.money.payments.port import PaymentRequest, RefundRequest, Way
 from fleet.money.payments.wechat import WechatPay

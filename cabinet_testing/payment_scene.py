@@ -80,7 +80,8 @@ class PaymentScene:
     async def offer(self, row: PaymentRow) -> PaymentRow:
         account = await self.accounts.find(self.pool, row.account_id)
         assert account is not None
-        return await offering.offer(self.pool, self.accounts, account, row, "person-1", "充电")
+        rules = self.config.orders
+        return await offering.offer(self.pool, self.accounts, account, rules, row, "person-1", "充电")
 
     async def begin_offered(self, resident: int, name: PlatformName = "wechat", **changes: Any) -> PaymentRow:
         return await self.offer(await self.begin(resident, name, **changes))

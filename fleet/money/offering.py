@@ -19,9 +19,18 @@ log = logging.getLogger(__name__)
 
 
 async def offer(
-    pool: Pool, accounts: MerchantAccounts, account: MerchantAccount, row: PaymentRow, payer: str, description: str
+    pool: Pool,
+    accounts: MerchantAccounts,
+    account: MerchantAccount,
+    rules: OrdersSection,
+    row: PaymentRow,
+    payer: str,
+    description: str,
 ) -> PaymentRow:
-    """Have the platform offer a payment; return its row. Raises PlatformError if there is no offer now."""
+    """Have the platform offer a payment; return its row, which is paid if an earlier offer of it was taken up.
+
+    Raises PlatformError if there is no offer now.
+    """
     request = PaymentRequest(
         number=row.number,
         amount_fen=row.amount_fen,
@@ -37,6 +46,9 @@ async def offer(
         made = await account.platform.create(request)
     except PlatformRefused as error:
         log.warning("payment %s: not offered: %s", row.number, error)
+        report = await ask(pool, account, rules, row)  # a refusal may be about an offer whose answer was lost
+        if report.state == "paid":
+            return await _again(pool, row)
         async with pool.connection() as connection:
             await paying.not_offered(connection, row.number, error.code)
         raise

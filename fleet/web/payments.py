@@ -163,7 +163,8 @@ class FleetPayments:
         if row.state != "created":
             return row.number
         try:
-            await offering.offer(self._pool, self._accounts, account, row, payer, await self._description(row))
+            text = await self._description(row)
+            await offering.offer(self._pool, self._accounts, account, self._rules, row, payer, text)
         except PlatformRefused:
             raise Refused("platform_unreachable") from None
         except PlatformError:

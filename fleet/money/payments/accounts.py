@@ -11,7 +11,8 @@ import msgspec
 
 from cabinet.errors import CabinetError
 from fleet.config import FleetConfig, PaymentsSection
-from fleet.money.payments.alipay import AlipayAddresses, AlipayPay, AlipaySecrets, AlipaySettings
+from fleet.money.payments.alipay import AlipayPay
+from fleet.money.payments.alipay_account import AlipayAddresses, AlipaySecrets, AlipaySettings
 from fleet.money.payments.http import PlatformHttp
 from fleet.money.payments.port import PaymentPlatform
 from fleet.money.payments.wechat import WechatPay

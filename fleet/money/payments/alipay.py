@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cabinet.errors import CabinetError
 from fleet.money.payments import alipay_signing, bills
+from fleet.money.payments.alipay_account import AlipayAddresses, AlipaySecrets, AlipaySettings
 from fleet.money.payments.http import PlatformHttp
 from fleet.money.payments.port import (
     MAX_NOTIFICATION_AGE_S,
@@ -49,29 +50,6 @@ _LIMITED = re.compile(r"isv\.app-call-limited|.*(FREQUENCY|LIMIT_EXCEED|REQUEST_
 _UNKNOWN = frozenset({"ACQ.SYSTEM_ERROR", "SYSTEM_ERROR", "isp.unknow-error", "aop.ACQ.SYSTEM_ERROR"})
 _ABSENT = frozenset({"ACQ.TRADE_NOT_EXIST", "TRADE_NOT_EXIST"})
 _NO_BILL = frozenset({"isp.bill_not_exist", "isv.bill_not_exist", "BILL_NOT_EXIST"})
-
-
-class AlipaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The public part of an account. `roots` are Alipay's root certificates, `certificates` those it signs with now."""
-
-    merchant: str  # seller's id, 2088…
-    app: str
-    app_certificate: str  # PEM
-    roots: str  # PEM
-    certificates: tuple[str, ...] = ()  # PEM, each with the chain to its root
-
-
-class AlipaySecrets(msgspec.Struct, frozen=True, kw_only=True):
-    private_key: str  # PEM
-    app_auth_token: str = ""  # the merchant's consent, if the app is a service provider's
-
-    def __repr__(self) -> str:
-        return "AlipaySecrets(…)"  # in no log and in no traceback
-
-
-class AlipayAddresses(msgspec.Struct, frozen=True, kw_only=True):
-    gateway: str = "https://openapi.alipay.com/gateway.do"
-    login: str = "https://openauth.alipay.com/oauth2/publicAppAuthorize.htm"
 
 
 class AlipayPay:

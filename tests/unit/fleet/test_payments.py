@@ -265,6 +265,21 @@ def test_account_of_one_company_cannot_pay_the_payment_of_another(on_scene):
     on_scene(body)
 
 
+@BOTH
+def test_refused_offer_of_a_payment_that_was_paid_meanwhile_finds_the_money(on_scene, platform):
+    async def body(scene):
+        row = await scene.begin(await scene.resident(), platform)
+        await (await scene.account(platform)).platform.query("P00000000")  # the platform's keys are known
+        scene.sim(row).table.faults.append("error_after")
+        with pytest.raises(PlatformError):
+            await scene.offer(row)
+        scene.pay(row)
+        assert (await scene.offer(row)).state == "started"
+        await scene.notify()
+
+    on_scene(body)
+
+
 # --- closing ---------------------------------------------------------------------------------------------------------
 
 
@@ -485,6 +500,7 @@ def test_log_of_everything_shows_no_secret(on_scene, caplog, platform):
         with pytest.raises(PlatformError):
             await account.platform.payer_of("bad-code")
         row = await scene.begin(await scene.resident(), platform)
+        await account.platform.query("P00000000")  # the platform's keys are known
         scene.sim(row).table.faults.append("limit")
         with pytest.raises(PlatformError):
             await scene.offer(row)
