@@ -26,7 +26,7 @@ from fleet.money.paying import CHARGE_FEN
 from fleet.money.payments.accounts import MerchantAccount
 from fleet.money.payments.port import MAX_NOTIFICATION, NotificationRefused
 from fleet.web.context import FleetSite
-from fleet.web.payments import Payer, PaymentIntent
+from fleet.web.payments import PayingResident, PaymentIntent
 
 INTENT_COOKIE = "pay"
 INTENT_S = 600
@@ -146,7 +146,7 @@ async def _go(
     if visitor is None:
         payer = await site.payments.stranger(account, address_of(request))
     else:
-        payer = Payer(visitor.resident_id)
+        payer = PayingResident(visitor.resident_id)
     return await _begin(request, account, payer, intent, in_app=False)
 
 
@@ -172,7 +172,7 @@ async def payer_back(request: PageRequest, platform: FromPath[str]) -> Response[
 async def _begin(
     request: PageRequest,
     account: MerchantAccount,
-    payer: Payer,
+    payer: PayingResident,
     intent: PaymentIntent,
     *,
     in_app: bool,

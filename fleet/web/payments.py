@@ -63,7 +63,7 @@ class _Offer(msgspec.Struct):
     link: str = ""
 
 
-class Payer(msgspec.Struct, frozen=True):
+class PayingResident(msgspec.Struct, frozen=True):
     """The resident who pays, and a new sign-in for the browser if it had none."""
 
     resident_id: int
@@ -102,7 +102,7 @@ class FleetPayments:
 
     # --- who pays ----------------------------------------------------------------------------------------------------
 
-    async def stranger(self, account: MerchantAccount, address: str) -> Payer:
+    async def stranger(self, account: MerchantAccount, address: str) -> PayingResident:
         """Return a new resident, signed in: a person in a plain browser. Refuses too_many_requests."""
         async with self._pool.connection() as connection:
             locked = await pages.attempt(connection, {f"payer:{address}": NEW_PER_ADDRESS}, HOUR)
@@ -112,7 +112,9 @@ class FleetPayments:
             resident_id = await residents.add(connection, account.row.company_id)
         return await self._signed_in(resident_id)
 
-    async def payer_of(self, account: MerchantAccount, code: str, resident_id: int | None) -> tuple[Payer, str]:
+    async def payer_of(
+        self, account: MerchantAccount, code: str, resident_id: int | None
+    ) -> tuple[PayingResident, str]:
         """Return the resident whom the platform names for `code`, and that name; who is signed in stays so.
 
         Refuses platform_unreachable, bad_request.
@@ -124,18 +126,18 @@ class FleetPayments:
         except PlatformError:
             raise Refused("platform_unreachable") from None
         if resident_id is not None:
-            return Payer(resident_id), named
+            return PayingResident(resident_id), named
         row = account.row
         async with self._pool.connection() as connection:
             found = await merchants.resident_of(connection, row.company_id, row.platform, row.app, named)
         return await self._signed_in(found), named
 
-    async def _signed_in(self, resident_id: int) -> Payer:
+    async def _signed_in(self, resident_id: int) -> PayingResident:
         token = secrets.token_urlsafe(32)
         async with self._pool.connection() as connection:
             lasts = datetime.timedelta(days=self._resident_days)
             await logins.add(connection, token_hash(token), lasts, resident_id=resident_id)
-        return Payer(resident_id, token)
+        return PayingResident(resident_id, token)
 
     # --- payments ----------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ def read_wechat(content: bytes) -> list[BillLine]:
     try:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
         place = {name.strip(): number for number, name in enumerate(rows[0])}
+        if "商户订单号" not in place:
+            raise ValueError("no such table")
         for row in rows[1:]:
             if len(row) < len(place):
                 break  # the sums begin
