@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -95,3 +95,24 @@ async def payment_bench(notified: httpx.AsyncBaseTransport | None = None) -> Asy
     finally:
         await bench.http.close()
         await bench.platforms.close()
+
+
+def on_bench(run: Callable[[Any], Any], name: str, body: Callable[..., Any]) -> None:
+    """Run `body(bench, account, sim, merchant)` with one account and the platform behind it."""
+
+    async def whole() -> None:
+        async with payment_bench() as bench:
+            account = getattr(bench, name)
+            await body(bench, account, bench.sim_of(account), account.merchant)
+
+    run(whole())
+
+
+async def paid(
+    bench: PaymentBench, account: WechatPay | AlipayPay, sim: Any, number: str = "P23456789"
+) -> tuple[dict[str, str], bytes]:
+    """Offer a payment, let the person pay it, and return the notification that the platform has ready."""
+    await account.create(bench.request(number))
+    sim.pay(account.merchant, number)
+    notice: tuple[dict[str, str], bytes] = sim.notices.waiting.pop().make()
+    return notice

@@ -46,7 +46,7 @@ Taken = Literal["taken", "known", "other"]
 
 
 class PaymentWanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person wants to pay: a charge at the outlet `code` (`choice` is `full` or `amount`), or a top-up."""
+    """A payment as a person wants it: a charge at the outlet `code` (`choice` is `full` or `amount`), or a top-up."""
 
     purpose: Literal["charge", "wallet"]
     amount_fen: int

@@ -27,7 +27,7 @@ _OF_TEXT = re.compile(r"[^\w ]")
 
 
 class PaymentIntent(msgspec.Struct, frozen=True):
-    """What a tap wants: a charge at the outlet `code`, or else a top-up. The browser keeps it until it is begun."""
+    """The wish of a tap: a charge at the outlet `code`, or else a top-up. The browser keeps it until it is begun."""
 
     amount_fen: int
     key: str

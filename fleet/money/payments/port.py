@@ -68,7 +68,7 @@ class PaymentRequest(msgspec.Struct, frozen=True):
 
 
 class PaymentOffer(msgspec.Struct, frozen=True):
-    """How the person pays: `bridge` are the arguments of the app's own pay sheet, or `link` is opened."""
+    """A way to pay: `bridge` are the arguments of the app's own pay sheet, or `link` is to be opened."""
 
     bridge: dict[str, str] = {}
     link: str = ""
