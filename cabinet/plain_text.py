@@ -8,6 +8,7 @@ and a file may have been edited.
 
 import logging
 import re
+import unicodedata
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
@@ -35,8 +36,9 @@ _ONE_LINE = re.compile(f"({JOINER})|[{CONTROLS}{INVISIBLE}\u200c\u200d]")
 _LINES = re.compile(f"({JOINER}|[\n\t])|[{CONTROLS}{INVISIBLE}\u200c\u200d]")
 _IN_JSON = re.compile(f"[{CONTROLS}{INVISIBLE}]")
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""Possible beginnings of a formula (OWASP, CSV injection); East Asian spreadsheets also accept the wide signs."""
+_FORMULA_STARTS = ("=", "+", "-", "@", "\N{MINUS SIGN}")
+"""Possible beginnings of a formula (OWASP, CSV injection); East Asian spreadsheets also accept the wide and the small
+signs, and some programs leave out blanks before them."""
 
 
 def one_line(text: str) -> str:
@@ -55,7 +57,9 @@ def _kept(found: re.Match[str]) -> str:
 
 def cell(text: str) -> str:
     """Return `text` for a CSV cell, with an apostrophe in front if a spreadsheet would run it as a formula."""
-    return f"'{one_line(text)}" if text.startswith(_FORMULA_STARTS) else one_line(text)
+    first = text.lstrip()[:1]
+    acts = text.startswith(("\t", "\r", "\n")) or unicodedata.normalize("NFKC", first) in _FORMULA_STARTS
+    return f"'{one_line(text)}" if acts else one_line(text)
 
 
 def json_text(encoded: bytes) -> str:

@@ -122,11 +122,15 @@ class Process:
 class RealCabinet:
     """Processes of one cabinet in a folder of its own, with the actions of people."""
 
-    def __init__(self, folder: Path, changes: dict[str, str] | None = None, *, demo: bool = False) -> None:
-        """Write the configuration. With `demo`, it is for a person who tries it: nothing is hurried, and simulator and
-        guard take a fraction of the processor's time, as with `cabinet run`.
+    def __init__(
+        self, folder: Path, changes: dict[str, str] | None = None, *, gentle: bool = False, demo: bool = False
+    ) -> None:
+        """Write the configuration.
+
+        If `gentle`, simulator and guard take a fraction of the processor's time, as with `cabinet run`: for tests that
+        measure no reaction time. With `demo`, it is gentle and for a person who tries it: nothing is hurried.
         """
-        mode = ["--demo"] if demo else []
+        mode = ["--demo"] if gentle or demo else []
         self._commands = {**COMMANDS, "sim": [*COMMANDS["sim"], *mode], "guard": [*COMMANDS["guard"], *mode]}
         self.folder = folder
         self.state = folder / "state"
@@ -339,9 +343,11 @@ def wait_for(what: str, found: Callable[[], Any], within_s: float = 30.0) -> Any
 
 
 @contextlib.contextmanager
-def running(folder: Path, changes: dict[str, str] | None = None, *names: str) -> Iterator[RealCabinet]:
+def running(
+    folder: Path, changes: dict[str, str] | None = None, *names: str, gentle: bool = False
+) -> Iterator[RealCabinet]:
     """A cabinet with its processes up; their logs are shown if a test fails."""
-    cabinet = RealCabinet(folder, changes)
+    cabinet = RealCabinet(folder, changes, gentle=gentle)
     try:
         cabinet.start(*names)
         yield cabinet

@@ -58,6 +58,12 @@ WITNESSES = {
     "hang of its own channel": Witness("cabinet.guard.scan:Scanner._holder_of_bus", None, (_EVIDENCE,)),
     "peaks of a hung segment": Witness("cabinet.guard.scan:Scanner._salvage", (), (_EVIDENCE,)),
     "crosstalk above the ordinary": Witness("cabinet.guard.outlet:MAX_CROSSTALK_SHARE", 0.0, (_SHORTS,)),
+    "first reason of a latch": Witness(
+        "cabinet.guard.switching:_keeps_first_reason", False, (_GUARD + "test_second_faults.py",)
+    ),
+    "first reason of the cabinet's latch": Witness(
+        "cabinet.guard.cabinet:CabinetUnit.keeps_first_reason", False, (_GUARD + "test_second_faults.py",)
+    ),
     "copy in the keeper's memory": Witness("cabinet.guard.counters:MemoryCopy.read", None, (_KEPT,)),
     "room for a latch": Witness(
         "cabinet.guard.state_files:StateWriter.writable", property(lambda self: True), (_KEPT,)

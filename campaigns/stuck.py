@@ -347,7 +347,7 @@ def _mended(harness: FaultHarness) -> bool:
     """Return whether the cabinet soon accepts starts; if not, the next scenario uses another cabinet."""
     sim = harness.sim
     harness.repair()
-    harness.wait(1.5)  # the check each second restores lost settings of an expander
+    harness.wait(3.0)  # lost settings are found and restored, those of an expander in the second turn of their checks
     for state in harness.states():
         if state.latched:
             sim.clear(state.outlet)

@@ -154,6 +154,7 @@ def _verify(database: Database, config: Config, args: argparse.Namespace) -> int
         if args.receipt is not None:
             marks.append(_receipt(connection, *args.receipt))
         compared, changed = proof.compare_records(connection, marks)
+        changed += kept.changed_figures(connection, marks)
     problems += changed
     if found.bad is not None:
         problems.insert(0, f"record {found.bad.number} is not as it was written: {found.bad.problem}")

@@ -86,6 +86,16 @@ class CabinetUnit:
         self.fault, self.latched, self.trip_values = trip.fault, True, trip.trip_values
         self.sound(self.safety.sounds_siren(trip.fault))
 
+    def keeps_first_reason(self, fault: Fault) -> bool:
+        """Return whether a latch keeps its reason when `fault` is found too.
+
+        Two come on top: one that begins the siren, and a welded contactor, as only the upstream breaker ends it. Others
+        would silence the siren: a fire may burn the monitor's wire.
+        """
+        if not self.latched or self.fault is fault:
+            return self.latched
+        return fault is not Fault.CONTACTOR_WELDED and (self.siren or not self.safety.sounds_siren(fault))
+
     def remember(self, fault: Fault, why: dict[str, int]) -> None:
         """Restore a latch from before the guard's start; the siren does not sound for it again."""
         self.fault, self.latched, self.trip_values = fault, True, why

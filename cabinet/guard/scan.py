@@ -228,7 +228,7 @@ class Scanner:
             self._outlets[index].alert_at_ns = input_.edge_ns
 
     def check_scale_soon(self, index: int) -> None:
-        """Check the settings that scale the readings of a closed outlet before their turn: it shows no current."""
+        """Check the settings that scale the readings of a closed outlet in the next scans, one in each."""
         segment, input_ = self._places[index]
         if segment.up and not segment.urgent_checks:
             segment.urgent_checks = segment.chip.scale_checks(input_.name)

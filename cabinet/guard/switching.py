@@ -202,6 +202,7 @@ class Switching:
         if trip.fault is Fault.RECLOSE_STORM and unit.latched:
             return
         known = unit.fault is trip.fault and (unit.latched or not unit.inputs.closed)
+        known = known or _keeps_first_reason(unit, trip)
         self._open_for(unit, trip, known)
         if known:
             return
@@ -233,7 +234,7 @@ class Switching:
         if trip.outlet is not None:
             self.trip(self._by_number[trip.outlet], trip)
             return
-        known = self._cabinet.latched and self._cabinet.fault is trip.fault
+        known = self._cabinet.keeps_first_reason(trip.fault)
         if known and not any(unit.charge is not None for unit in self._units):
             return
         self._open_everything(trip, quiet=known)
@@ -372,3 +373,14 @@ class Switching:
 
     def _save_latches(self) -> None:
         self._state_writer.save(latches.of(self._units, self._cabinet))
+
+
+def _keeps_first_reason(unit: OutletUnit, trip: Trip) -> bool:
+    """Return whether the outlet is latched and open, and `trip` does not come on top of the reason.
+
+    Only a short and a weld do. Nothing replaces a weld: it holds the contactor open. A cause that is still there trips
+    once the latch is cleared.
+    """
+    if not unit.latched or unit.inputs.closed:
+        return False
+    return unit.fault is Fault.RELAY_WELDED or trip.fault not in (Fault.SHORT_CIRCUIT, Fault.RELAY_WELDED)

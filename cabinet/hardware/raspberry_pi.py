@@ -17,8 +17,10 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _BOM = b"\xef\xbb\xbf"
-# A word of the kernel's command line ends at a blank outside double quotes (kernel: lib/cmdline.c, next_arg).
-_WORD = re.compile(rb'(?:"[^"]*(?:"|$)|[^ \t\r"])+')
+# A word of the kernel's command line ends at a blank outside double quotes (kernel: lib/cmdline.c, next_arg). The byte
+# A0 is a blank there too (lib/ctype.c): so is the second byte of a no-break blank, copied from a page, in UTF-8.
+_BLANKS = b" \t\r\f\v\xa0"
+_WORD = re.compile(rb'(?:"[^"]*(?:"|$)|[^"%s])+' % _BLANKS)
 _SERIAL_LOGIN = re.compile(rb'"?console="?(?:serial|ttyAMA|ttyS)')
 _FOR_INIT = b"--"  # words after it are not the kernel's
 _SERIAL = ("/dev/serial", "/dev/ttyAMA", "/dev/ttyS")
@@ -103,9 +105,9 @@ def _without_words(line: bytes) -> bytes:
         if _SERIAL_LOGIN.match(word[0]):
             going.append(word.span())
     for start, end in reversed(going):
-        if line[end : end + 1] in (b" ", b"\t"):
+        if line[end : end + 1] not in (b"", b"\r") and line[end] in _BLANKS:
             end += 1
-        elif start and line[start - 1 : start] in (b" ", b"\t"):
+        elif start and line[start - 1] in _BLANKS:
             start -= 1
         line = line[:start] + line[end:]
     return line

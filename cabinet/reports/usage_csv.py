@@ -83,6 +83,11 @@ _FREE_TEXT = frozenset({"order_number", "site_id", "card", "tariff_version", "re
 _CELLS = tuple((cell, name in _FREE_TEXT) for name, cell in COLUMNS.items())
 
 
+def figure(record: UsageRecord, name: str) -> str:
+    """Return the cell of a column of `NUMBERS`, which is the same in every language and time zone."""
+    return COLUMNS[name](record, _Reader({}, zoneinfo.ZoneInfo("UTC")))
+
+
 def header(language: str) -> list[str]:
     """Return the columns' titles in `language` (one of `texts.LANGUAGES`)."""
     words = texts.table("common", language)

@@ -22,11 +22,15 @@ _SHOWN_DIGITS = 16
 
 
 class KeptRecord(NamedTuple):
-    """One record as it was kept; `place` is its location, such as `november.csv, row 17`."""
+    """One record as it was kept; `place` is its location, such as `november.csv, row 17`.
+
+    `figures` are the cells with its numbers, if it comes from a table: see `reports.kept`.
+    """
 
     number: int
     record_hash: str
     place: str
+    figures: str = ""
 
 
 def heads(

@@ -61,7 +61,7 @@ def axe() -> str:
 
 @pytest.fixture(scope="module")
 def cabinet(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCabinet]:
-    with running(tmp_path_factory.mktemp("cabinet")) as started:
+    with running(tmp_path_factory.mktemp("cabinet"), gentle=True) as started:
         yield started
 
 

@@ -16,5 +16,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def cabinet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCabinet]:
-    with running(tmp_path_factory.mktemp("cabinet")) as started:
+    with running(tmp_path_factory.mktemp("cabinet"), gentle=True) as started:
         yield started

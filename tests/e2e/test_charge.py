@@ -3,14 +3,22 @@
 import json
 import random
 import re
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from cabinet_testing.real_cabinet import RealCabinet, Resident, wait_for
+from cabinet_testing.real_cabinet import RealCabinet, Resident, running, wait_for
 from cabinet_testing.serial_terminal import SerialTerminal
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cabinet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCabinet]:
+    """A cabinet whose guard scans as often as on a Pi: a reaction is measured."""
+    with running(tmp_path_factory.mktemp("cabinet")) as started:
+        yield started
 
 
 def charge_until(cabinet: RealCabinet, resident: Resident, path: str, words: str, within_s: float = 60) -> str:

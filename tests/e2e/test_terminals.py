@@ -30,7 +30,8 @@ pytestmark = pytest.mark.skipif(get_terminals.why_missing() is not None, reason=
 
 @pytest.fixture(scope="module")
 def slow_cabinet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCabinet]:
-    with running(tmp_path_factory.mktemp("cabinet"), {'port = "pty"': f'port = "pty"\nbaud = {BAUD}'}) as started:
+    changes = {'port = "pty"': f'port = "pty"\nbaud = {BAUD}'}
+    with running(tmp_path_factory.mktemp("cabinet"), changes, gentle=True) as started:
         yield started
 
 

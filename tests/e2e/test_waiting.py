@@ -10,7 +10,7 @@ SCARCE = {"[charge]": "[feed]\nlimit_w = 400\n\n[charge]"}
 
 
 def test_who_waits_in_line_is_started_when_power_is_free_first_come_first_served(tmp_path):
-    with running(tmp_path, SCARCE, "sim", "guard", "service") as cabinet:
+    with running(tmp_path, SCARCE, "sim", "guard", "service", gentle=True) as cabinet:
         here, first, second = (cabinet.resident(f"6000000{number}") for number in (1, 2, 3))
         for outlet in (1, 2, 3):
             cabinet.plug(outlet, "resistor:375")

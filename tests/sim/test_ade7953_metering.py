@@ -177,6 +177,14 @@ def test_a_gain_stage_saturates_where_its_range_ends(meter: MeterChip) -> None:
     assert meter.read(RSTIAPEAK, 3) == PEAK
 
 
+@pytest.mark.parametrize(("code", "gain"), [(2, 4), (4, 16)])
+def test_the_voltages_gain_stage_saturates_too_at_any_gain(meter: MeterChip, code: int, gain: int) -> None:
+    meter.write(0x007, code, 1)  # PGA_V
+    meter.pass_ms(500)
+    assert gain * 220 * math.sqrt(2) > FULL_V
+    assert meter.read(0x21C, 3) == pytest.approx(RMS * math.sqrt(2), rel=2e-3)  # of a square wave at most
+
+
 def test_period_voltage_and_samples(meter: MeterChip) -> None:
     assert meter.read(0x10E, 2) == 4474
     meter.pass_ms(500)

@@ -136,3 +136,13 @@ def test_noise_at_an_empty_outlet_does_not_keep_it_plugged_in():
     outlet.draw(0, 30)
     outlet.draw(0.9, 1)
     assert outlet.draw(0, 31) is EndReason.UNPLUGGED
+
+
+@pytest.mark.parametrize(("on_s", "off_s"), [(0.3, 0.3), (1, 1), (1.5, 0.5)])
+def test_charger_that_charges_in_pulses_is_a_load_and_full_when_it_came_down(on_s, off_s):
+    """A refresher for lead-acid batteries, or a charger in hiccup mode: no load of its lasts two seconds."""
+    taper = habits.charge(200, 1, 0.2)
+    harness = ChargeHarness()
+    ended = harness.follow(lambda t: taper(t) if t % (on_s + off_s) < on_s else 0.4, 4, step_s=0.19)
+    assert ended is EndReason.FULL
+    assert 0.2 * habits.HOUR < harness.count.charging_ms / 1000 < on_s / (on_s + off_s) * habits.tapered_s(1, 0.2)

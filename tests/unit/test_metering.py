@@ -1,5 +1,7 @@
 """Promises of an outlet's counters."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +57,45 @@ def load_after(*readings, limit_mw=5_000) -> LoadTime:
 )
 def test_time_counts_once_the_load_is_sure(readings, counted_s):
     assert load_after(*readings).take_ns() == counted_s * NS
+
+
+def in_pulses(on_s, off_s, watts=200.0, idle_w=0.4, for_s=60.0, step_s=0.2):
+    """Return readings of a load that is on and off in turn."""
+    return [
+        (turn * step_s, watts if turn * step_s % (on_s + off_s) < on_s else idle_w)
+        for turn in range(round(for_s / step_s))
+    ]
+
+
+@pytest.mark.parametrize(("on_s", "off_s"), [(0.3, 0.3), (1, 1), (1.5, 0.5), (0.5, 1.9)])
+def test_load_in_pulses_is_a_load_and_only_its_pulses_count(on_s, off_s):
+    readings = in_pulses(on_s, off_s)
+    lasts_ns = sum(0.2 * NS for before, after in pairwise(readings) if min(before[1], after[1]) >= 5)
+    load = load_after(*readings)
+    assert load.possible
+    assert lasts_ns - 2 * NS <= load.take_ns() <= lasts_ns
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [in_pulses(0.2, 1.3, watts=6, idle_w=2), in_pulses(0.3, 2.5), in_pulses(1, 1, for_s=9.5)],
+    ids=["an idle charger's, with less than the limit in the mean", "too rare", "too few"],
+)
+def test_other_pulses_are_no_load(readings):
+    load = load_after(*readings)
+    assert load.take_ns() == 0
+    assert not load.sure
+
+
+def test_pulses_before_a_pause_or_a_mains_failure_do_not_count_with_those_after_it():
+    load = load_after(*in_pulses(1, 1, for_s=9.5))
+    load.interrupt()
+    for at_s, watts in in_pulses(1, 1, for_s=9.5):
+        load.note(round((10 + at_s) * NS), round(1000 * watts), 5_000)
+    assert load.take_ns() == 0
+    sparse = [(0, 100), (20, 100), (40, 0), (60, 100), (80, 0)]
+    later = [(100 + at_s, watts) for at_s, watts in in_pulses(1, 1, for_s=30)]
+    assert load_after(*sparse, *later).take_ns() == load_after(*later).take_ns()
 
 
 @pytest.mark.parametrize(("watts", "sure"), [(4.9, True), (4.1, True), (3.9, False)])

@@ -90,6 +90,12 @@ def test_no_cell_is_a_formula(text: str) -> None:
     assert not plain_text.cell(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"))
 
 
+@pytest.mark.parametrize("blank", ["", " ", "  ", "\u3000", "\u00a0", "\t", "\n"])
+@pytest.mark.parametrize("sign", ["=", "＝", "﹦", "+", "﹢", "-", "﹣", "\u2212", "@", "﹫"])
+def test_blanks_and_small_signs_hide_no_formula(sign: str, blank: str) -> None:
+    assert plain_text.cell(f"{blank}{sign}1+1").startswith("'")
+
+
 @given(st.text(st.characters(codec="utf-8"), max_size=60))
 def test_json_shows_what_acts_as_an_escape_and_loses_nothing(text: str) -> None:
     shown = plain_text.json_text(json.dumps({"note": text}, ensure_ascii=False).encode())

@@ -120,7 +120,7 @@ def read_rows(source: str, text: str, needed: Iterable[str], allowed: Iterable[s
 
 def _names(source: str, cells: Sequence[str], needed: Iterable[str], allowed: Iterable[str]) -> list[str]:
     """Return the column names, from the row of titles. Raises ImportFailed."""
-    titles = [normal_form.label(cell) for cell in cells]
+    titles = [normal_form.spelling(cell) for cell in cells]  # titles of two characters are padded like names
     while titles and not titles[-1]:
         titles.pop()
     names = [next((name for name, words in COLUMNS.items() if title.lower() in words), "") for title in titles]

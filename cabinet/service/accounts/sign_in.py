@@ -169,12 +169,14 @@ class Authenticator:
         Refuses locked_out.
         """
         key = self._key(_staff_key(name), address)
-        self._count(self._names, key, address)
+        locked = self._count(self._names, key, address)
         try:
             yield
         except Refused as refusal:
             if refusal.code not in WRONG:
                 self._undo_count(self._names, key, address)
+            else:
+                self._note_locks(locked, address)
             raise
         self._names.forget(key)
         self._addresses.undo_count(address)
@@ -200,22 +202,28 @@ class Authenticator:
         row = await find()
         names = self._unknown if row is None else self._names
         key = self._key(name, address)
-        self._count(names, key, address)  # before the check: many attempts at once gain nothing
+        locked = self._count(names, key, address)  # before the check: many attempts at once gain nothing
         secret_hash = None if row is None else hash_of(row)
         right = await asyncio.get_running_loop().run_in_executor(self._hashing, matches, secret_hash, secret)
         if row is None or not right:
+            self._note_locks(locked, address)
             raise Refused("wrong_card_or_pin")
         self._undo_count(names, key, address)  # the address keeps other failures: an own card must not allow guessing
         return row
 
-    def _count(self, names: Lockout, key: str, address: str) -> None:
-        """Count one attempt for the name and the address. Refuses locked_out if either is locked."""
+    def _count(self, names: Lockout, key: str, address: str) -> list[str]:
+        """Count one attempt for the name and the address; return what it locks. Refuses locked_out if one is locked."""
         self._addresses.check(address)
         names.check(key)
-        if self._addresses.count(address):
-            self._attacks.locked("the address", address)
+        locked = ["the address"] if self._addresses.count(address) else []
         if names.count(key) and names is self._names:
-            self._attacks.locked("a card, code or login", address)
+            locked.append("a card, code or login")
+        return locked
+
+    def _note_locks(self, locked: list[str], address: str) -> None:
+        """Report locks of an attempt that has failed; one that is right undoes them."""
+        for what in locked:
+            self._attacks.locked(what, address)
 
     def _undo_count(self, names: Lockout, key: str, address: str) -> None:
         names.undo_count(key)

@@ -327,6 +327,7 @@ class VoltageChannel:
     def rms_code(self, at_ns: int) -> int:
         volts = math.sqrt(max(0.0, self._square.at(at_ns)))
         code = volts * math.sqrt(2) / self._full_v * FULL_RMS * self.pga * (1 + _VOLTS_RIPPLE * self.ripple(at_ns))
+        code = min(code, FULL_RMS * math.sqrt(2))  # as for a current
         return round(math.sqrt(max(0.0, code * code + self.rms_offset * 4096)) + abs(self._jitter()) / 10)
 
     def peak_code(self, reset: bool) -> int:

@@ -16,6 +16,8 @@ from fleet.store import (
     database,
     desired,
     facts,
+    merchants,
+    payments,
     residents,
     staff,
     usage,
@@ -25,13 +27,14 @@ from fleet.store import orders as table
 from fleet.store.audit import FleetAuditFilter
 from fleet.store.usage import FleetUsageFilter
 
-MODULES = (audit, cabinets, companies, desired, facts, residents, staff, table, usage, wallets)
+MODULES = (audit, cabinets, companies, desired, facts, merchants, payments, residents, staff, table, usage, wallets)
 
 # Functions that name no company, and the reason.
 WITHOUT_COMPANY = {
     "companies.add": "makes one", "companies.everyone": "operator of the fleet", "companies.by_name": "its commands",
     "companies.get": "by its own id", "cabinets.by_code": "a printed code is public", "cabinets.everyone": "operator",
-    "cabinets.company_of": "worker", "staff.by_name": "sign-in, before the company is known",
+    "cabinets.company_of": "worker", "merchants.everyone": "web and worker",
+    "staff.by_name": "sign-in, before the company is known",
 }  # fmt: skip
 
 

@@ -209,6 +209,31 @@ def test_welded_relay_takes_the_contactor_and_stays_latched(sim):
     assert sim.run(2 * NS, until=lambda: sim.outlet(5).refusal is None)
 
 
+@pytest.mark.after(charging, 3, 5, load="resistor:500")
+def test_weld_that_no_current_showed_is_found_as_soon_as_the_next_bike_draws_some(sim):
+    """A charger that idles at 3 W at the end of its charge does not show the weld."""
+    sim.world.unplug(3)
+    sim.plug(3, "resistor:3")
+    sim.world.fault(3, "welded")
+    sim.stop(3)
+    sim.run(3 * NS)
+    assert sim.outlet(5).closed
+    sim.world.unplug(3)
+    sim.plug(3, "resistor:160")
+    assert sim.run(300 * MS, until=lambda: sim.outlet(3).fault is Fault.RELAY_WELDED)
+    sim.run(100 * MS)
+    assert sim.world.truth(3).current_ma == 0
+
+
+def test_idle_relay_that_closes_by_itself_is_found_by_its_current(sim):
+    sim.plug(3, "resistor:60")
+    expander, pin = sim.world.coil_place[3]
+    sim.world.expanders[expander].hold(pin, True, sim.clock.monotonic_ns())
+    assert sim.run(500 * MS, until=lambda: sim.outlet(3).fault is Fault.RELAY_WELDED)
+    sim.run(100 * MS)
+    assert sim.world.truth(3).current_ma == 0
+
+
 @pytest.mark.parametrize("load", ["resistor:500", "lead-acid-48v20ah"])
 def test_relay_welded_before_the_guard_came_is_found_at_its_start(sim, load):
     """A charger that starts softly draws nothing for most of a second after the contactor closed."""

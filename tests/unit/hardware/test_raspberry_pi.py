@@ -133,6 +133,9 @@ NOTES = (  # a note above, an old line below, a quoted value with two blanks
         (b"\xef\xbb\xbf# note\nconsole=serial0 quiet\n", b"\xef\xbb\xbf# note\nquiet\n"),
         (b"quiet\nconsole=serial0 of an old line\n", b"quiet\nconsole=serial0 of an old line\n"),
         (b"console=tty1 myconsole=serial0 netconsole=ttyS\n", b"console=tty1 myconsole=serial0 netconsole=ttyS\n"),
+        (b"console=serial0,115200\xc2\xa0root=/dev/a rootwait\n", b"root=/dev/a rootwait\n"),
+        (b"quiet\x0bconsole=serial0\x0croot=/dev/a\n", b"quiet\x0broot=/dev/a\n"),
+        (b"root=/dev/a\xc2\xa0console=serial0\n", b"root=/dev/a\xc2\n"),  # as the kernel reads it
         (b"", b""),
         (b"# only a note console=serial0\n", b"# only a note console=serial0\n"),
     ],

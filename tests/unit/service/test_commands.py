@@ -215,6 +215,22 @@ def test_verify_says_ok_or_names_the_first_bad_record(cabinet: Cabinet, tmp_path
     )
 
 
+@pytest.mark.usefixtures("with_two_charges")
+def test_verify_against_a_kept_table_names_a_figure_that_was_changed_in_it(cabinet: Cabinet, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.csv"
+    cabinet("usage", "export", "--output", str(kept))
+    assert cabinet("usage", "verify", "--export", str(kept)) == (
+        "OK: 2 records, unbroken, 2 kept records are as they were\n"
+    )
+    first = kept.read_text(encoding="utf-8").splitlines()[1].split(",")
+    changed = [*first[:3], "9", *first[4:]]  # its outlet
+    kept.write_text(kept.read_text(encoding="utf-8").replace(",".join(first), ",".join(changed)), encoding="utf-8")
+    assert cabinet("usage", "verify", "--export", str(kept), status=1) == (
+        f"{kept}, row 2: record 1 has its hash, but '9' as Outlet, where the log has {first[3]}: the file was changed,"
+        " take another copy of the export\n"
+    )
+
+
 def test_without_a_log_that_is_said(cabinet: Cabinet, tmp_path: Path) -> None:
     path = tmp_path / "state" / "cabinet.db"
     message = f"{path}: there is no usage log yet; has `cabinet serve` run with this configuration?\n"

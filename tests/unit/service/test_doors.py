@@ -12,7 +12,7 @@ from cabinet.clock import SystemClock
 from cabinet.config.check import parse
 from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.main import main
-from cabinet.service.accounts import admin, wallets
+from cabinet.service.accounts import admin, residents_import, wallets
 from cabinet.store import residents, staff
 from cabinet.store.database import Database
 from cabinet.store.ledger_books import balance_fen
@@ -161,6 +161,14 @@ def test_a_list_as_others_write_it_is_imported_wholly(
     assert {len(row[2].value) for row in rows} == {6}
     main(["resident", "list", "--config", str(config_file)])
     assert "王 芳" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "titles", ["卡\u3000号,姓\u3000名", "卡 号 ,\u00a0姓  名", "ＣＡＲＤ,Name\u200b", '"卡\n号",姓\u2003名']
+)  # fmt: skip
+def test_titles_padded_like_the_names_below_them_are_read(titles: str) -> None:
+    rows = residents_import.read_rows("list", f"{titles}\n0001,王\u3000芳\n", ["card"], ["name"])
+    assert [row for _, row in rows] == [{"card": "0001", "name": "王 芳"}]
 
 
 @pytest.mark.parametrize(

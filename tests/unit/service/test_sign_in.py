@@ -12,6 +12,7 @@ from cabinet.errors import Refused
 from cabinet.link import service_status
 from cabinet.service.accounts import admin, lockout, sign_in
 from cabinet.service.accounts.lockout import ATTACK_SHOWN_NS, Lockout
+from cabinet.service.accounts.sign_in import MAX_FAILURES_PER_ADDRESS, MAX_FAILURES_PER_NAME
 from cabinet.service.app import Service
 from cabinet.store.database import Database
 from cabinet_testing.service_harness import CARDS, PIN, QUICK, ServiceHarness, code_of, staff_token
@@ -356,3 +357,26 @@ def test_staff_hear_of_somebody_who_guesses_and_the_log_has_a_line_a_minute(
 
     Path(tmp_path / "run").mkdir()
     asyncio.run(story())
+
+
+async def test_the_last_attempt_before_a_lock_is_no_attack_if_it_is_right(
+    harness: ServiceHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Attempts are counted before they are checked; staff hear only of those that failed."""
+    async with harness.running() as service:
+        await guess(service, CARDS[0], "home", MAX_FAILURES_PER_NAME - 1)
+        assert await service.accounts.sign_in(CARDS[0], PIN, "home")
+        for number in range(MAX_FAILURES_PER_ADDRESS - 1):
+            await guess(service, f"4000{number:04}", "office", 1)
+        assert await service.accounts.sign_in(CARDS[1], PIN, "office")
+        for _ in range(MAX_FAILURES_PER_NAME - 1):
+            with pytest.raises(Refused, match="wrong_second_factor"), service.accounts.attempt("office", "there"):
+                raise Refused("wrong_second_factor")
+        with service.accounts.attempt("office", "there"):
+            pass
+        assert service.accounts.attack() is None
+        assert "sign-ins from" not in caplog.text
+        assert await guess(service, "40009999", "office", 1) == ["wrong_card_or_pin"]
+        attack = service.accounts.attack()
+        assert attack is not None
+        assert attack.address == "office"

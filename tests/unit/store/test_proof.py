@@ -2,7 +2,7 @@
 
 import json
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -215,6 +215,36 @@ def test_a_spreadsheet_that_was_opened_and_saved_is_still_read(database: Databas
     book.save(file)
     with database.reading() as connection:
         assert proof.compare_records(connection, kept.export(file)) == (3, [])
+        assert kept.changed_figures(connection, kept.export(file)) == []
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("name", ["kept.csv", "kept.xlsx"])
+def test_a_figure_that_was_changed_in_a_kept_table_is_named(
+    database: Database, tmp_path: Path, name: str, language: str
+) -> None:
+    """The hash beside it is still that of the record."""
+    shown = records(database)
+    changed = msgspec.structs.replace(shown[1], total_fen=shown[1].total_fen + 100)
+    marks = kept.export(write_export(tmp_path / name, [shown[0], changed, shown[2]], language))
+    with database.reading() as connection:
+        assert proof.compare_records(connection, marks) == (3, [])
+        (problem,) = kept.changed_figures(connection, marks)
+        assert kept.changed_figures(connection, kept.export(write_export(tmp_path / name, shown, language))) == []
+    assert problem.startswith(f"{tmp_path / name}, row 3: record 2 has its hash, but ")
+    assert problem.endswith("the file was changed, take another copy of the export")
+
+
+@pytest.mark.parametrize(
+    ("cell", "same"),
+    [
+        ("1234.50", True), ("1234.5", True), ("1,234.50", True), ("1234,50", True), ("1234.4999999999998", True),
+        ("１２３４.５", True), (" 1234.50 ", True), ("1234.51", False), ("1234", False), ("12.3450", False),
+        ("1e400", False), ("NaN", False), ("inf", False), ("=1", False),
+    ],
+)  # fmt: skip
+def test_a_number_is_the_same_as_other_programs_write_it(cell: str, same: bool) -> None:
+    assert kept._is_same_number(cell, "1234.50") is same
 
 
 def test_an_export_that_was_changed_itself_proves_nothing(database: Database, tmp_path: Path) -> None:
@@ -242,3 +272,23 @@ def test_a_file_that_is_no_export_is_refused_by_name(tmp_path: Path, name: str, 
     with pytest.raises(CabinetError, match=said) as refused:
         kept.export(file)
     assert str(refused.value).startswith(str(file))
+
+
+def test_a_file_that_was_cut_to_nothing_is_no_proof(database: Database, tmp_path: Path) -> None:
+    empty = {
+        "x.jsonl": b"\n", "heads.json": b'{"heads":[]}\n', "closings.json": b'{"closings":[]}',
+        "x.csv": write_export(tmp_path / "titles.csv", []).read_bytes(),
+    }  # fmt: skip
+    readers: dict[str, list[Callable[[Path], object]]] = {
+        "x.jsonl": [kept.heads, kept.closings],
+        "heads.json": [kept.heads],
+        "closings.json": [kept.closings],
+    }
+    for name, content in empty.items():
+        (tmp_path / name).write_bytes(content)
+        for read in readers.get(name, [kept.export]):
+            with pytest.raises(CabinetError, match="nothing can be compared"):
+                read(tmp_path / name)
+    only_key = tmp_path / "key.json"
+    only_key.write_bytes(b'{"key":"k","closings":[]}')
+    assert kept.closings(only_key).key == "k"
