@@ -109,6 +109,32 @@ async def failed_refunds(connection: Connection, company_id: int) -> list[Refund
     return await rows.many(connection, RefundRow, sql, (company_id,))
 
 
+class BilledMonth(msgspec.Struct, frozen=True):
+    """A month of one account by the platform's bills. `fee_fen` is what the platform keeps."""
+
+    month: str
+    platform: str
+    merchant: str
+    payments: int
+    paid_fen: int
+    refunded_fen: int
+    fee_fen: int
+
+
+async def by_month(connection: Connection, company_id: int, months: int) -> list[BilledMonth]:
+    """Return the sums of the bills that were fetched, of the last months, the newest first."""
+    return await rows.many(
+        connection,
+        BilledMonth,
+        "SELECT to_char(day, 'YYYY-MM') AS month, platform, merchant, sum(payments)::bigint AS payments,"
+        " sum(paid_fen)::bigint AS paid_fen, sum(refunded_fen)::bigint AS refunded_fen, sum(fee_fen)::bigint AS fee_fen"
+        " FROM platform_bill JOIN merchant_account ON account_id = merchant_account.id WHERE company_id = %s"
+        " AND day >= date_trunc('month', (SELECT max(day) FROM platform_bill)) - make_interval(months => %s)"
+        " GROUP BY month, platform, merchant ORDER BY month DESC, platform, merchant",
+        (company_id, months - 1),
+    )
+
+
 async def check(connection: Connection, company_id: int) -> list[str]:
     """Return disagreements between payments and the ledger, one sentence each; empty if there are none."""
     cursor = await connection.execute(

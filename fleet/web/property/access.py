@@ -9,6 +9,7 @@ SECTIONS = (
     NavigationEntry("usage", "/property/usage", "look"),
     NavigationEntry("residents", "/property/residents", "money"),
     NavigationEntry("tariffs", "/property/tariffs", "look"),
+    NavigationEntry("payments", "/property/payments", "audit"),
     NavigationEntry("staff", "/property/staff", "staff"),
     NavigationEntry("audit", "/property/audit", "audit"),
 )

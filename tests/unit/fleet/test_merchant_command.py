@@ -39,7 +39,6 @@ def fleet(url, tmp_path, capsys):
         captured = capsys.readouterr()
         return status, captured.out + captured.err
 
-    fleet.folder = tmp_path
     return fleet
 
 
@@ -48,14 +47,14 @@ async def _rows(url):
         return await merchants.everyone(connection)
 
 
-def test_account_is_connected_sealed_and_replaced(fleet, url):
+def test_account_is_connected_sealed_and_replaced(fleet, url, tmp_path):
     for platform in ("wechat", "alipay"):
-        status, said = fleet("add", str(fleet.folder / f"{platform}.json"), "--platform", platform)
+        status, said = fleet("add", str(tmp_path / f"{platform}.json"), "--platform", platform)
         assert (status, "account" in said) == (0, True), said
-    assert (fleet.folder / "trust" / "payments.key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "trust" / "payments.key").stat().st_mode & 0o777 == 0o600
     before = asyncio.run(_rows(url))
     assert not [row for row in before if b"PRIVATE KEY" in row.secrets]
-    fleet("add", str(fleet.folder / "wechat.json"), "--platform", "wechat")
+    fleet("add", str(tmp_path / "wechat.json"), "--platform", "wechat")
     after = asyncio.run(_rows(url))
     assert [row.id for row in after] == [row.id for row in before]
     _, said = fleet("list")
@@ -73,9 +72,9 @@ def test_account_is_connected_sealed_and_replaced(fleet, url):
     assert asyncio.run(actions()) == ["merchant_retired", "merchant_added", "merchant_added", "merchant_added"]
 
 
-def test_merchant_of_one_company_is_refused_to_another(fleet):
-    fleet("add", str(fleet.folder / "wechat.json"), "--platform", "wechat")
-    status, said = fleet("add", str(fleet.folder / "wechat.json"), "--platform", "wechat", company="Blue Yard")
+def test_merchant_of_one_company_is_refused_to_another(fleet, tmp_path):
+    fleet("add", str(tmp_path / "wechat.json"), "--platform", "wechat")
+    status, said = fleet("add", str(tmp_path / "wechat.json"), "--platform", "wechat", company="Blue Yard")
     assert status == 1
     assert said
     assert fleet("retire", "1", company="Blue Yard")[0] == 1
@@ -92,8 +91,8 @@ def test_merchant_of_one_company_is_refused_to_another(fleet):
         (lambda account: account["settings"].update(public_keys={"PUB": "x"}), "PUB"),
     ],
 )
-def test_file_that_cannot_be_used_is_refused_and_no_secret_of_it_is_shown(fleet, change, complaint):
-    file = fleet.folder / "wechat.json"
+def test_file_that_cannot_be_used_is_refused_and_no_secret_of_it_is_shown(fleet, tmp_path, change, complaint):
+    file = tmp_path / "wechat.json"
     account = json.loads(file.read_text())
     secrets = list(account["secrets"].values())
     change(account)
@@ -103,15 +102,15 @@ def test_file_that_cannot_be_used_is_refused_and_no_secret_of_it_is_shown(fleet,
     assert not [secret for secret in secrets if secret in said]
 
 
-def test_file_that_others_can_read_is_refused(fleet):
-    file = fleet.folder / "wechat.json"
+def test_file_that_others_can_read_is_refused(fleet, tmp_path):
+    file = tmp_path / "wechat.json"
     file.chmod(0o644)
     status, said = fleet("add", str(file), "--platform", "wechat")
     assert (status, "chmod 600" in said) == (1, True)
 
 
-def test_failed_refund_is_listed_and_decided(fleet, url):
-    fleet("add", str(fleet.folder / "wechat.json"), "--platform", "wechat")
+def test_failed_refund_is_listed_and_decided(fleet, url, tmp_path):
+    fleet("add", str(tmp_path / "wechat.json"), "--platform", "wechat")
 
     async def failed():
         async with await database.connect(url) as connection:

@@ -35,8 +35,8 @@ def test_every_state_is_reached_and_leads_to_an_end():
     assert reachable(REFUND_TABLE, RefundState.WANTED) == set(RefundState)
     for state in PaymentState:
         assert reachable(TABLE, state) & PAYMENT_ENDS, state
-    for state in RefundState:
-        assert RefundState.DONE in reachable(REFUND_TABLE, state), state
+    for refund_state in RefundState:
+        assert RefundState.DONE in reachable(REFUND_TABLE, refund_state), refund_state
 
 
 def test_whatever_was_not_paid_can_still_be_paid_and_whatever_was_paid_not_again():
