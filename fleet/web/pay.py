@@ -213,12 +213,12 @@ def _unpacked(text: str) -> PaymentIntent | None:
 # --- the page of a payment -------------------------------------------------------------------------------------------
 
 
-@get("/pay/{number:str}")
-async def payment_page(request: PageRequest, number: FromPath[str]) -> Response[Any]:
+@get("/pay/{payment_number:str}")
+async def payment_page(request: PageRequest, payment_number: FromPath[str]) -> Response[Any]:
     """Show how a payment stands; one that became a charge leads to the charge's page."""
     site = FleetSite.of(request)
     resident = await auth.resident(request)
-    payment = await site.payments.view(resident.resident_id, number)
+    payment = await site.payments.view(resident.resident_id, payment_number)
     if payment.order_number is not None:
         return Redirect(f"/charge/{payment.order_number}", status_code=303)
     if payment.state == "credited" and payment.purpose == "wallet":
@@ -228,12 +228,12 @@ async def payment_page(request: PageRequest, number: FromPath[str]) -> Response[
     )
 
 
-@post("/pay/{number:str}/cancel", status_code=303)
-async def cancel(request: PageRequest, number: FromPath[str]) -> Response[Any]:
+@post("/pay/{payment_number:str}/cancel", status_code=303)
+async def cancel(request: PageRequest, payment_number: FromPath[str]) -> Response[Any]:
     resident = await auth.resident(request)
-    payment = await FleetSite.of(request).payments.cancel(resident.resident_id, number)
+    payment = await FleetSite.of(request).payments.cancel(resident.resident_id, payment_number)
     if payment.state != "closed":
-        return Redirect(f"/pay/{number}", status_code=303)
+        return Redirect(f"/pay/{payment_number}", status_code=303)
     return Redirect(f"/s/{payment.code}" if payment.code else "/account/top-up", status_code=303)
 
 

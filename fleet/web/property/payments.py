@@ -43,8 +43,8 @@ async def decide(request: PageRequest) -> Response[Any]:
     return done(PATH)
 
 
-@post(PATH + "/differences/{number:int}", status_code=303)
-async def close(request: PageRequest, number: FromPath[int]) -> Response[Any]:
+@post(PATH + "/differences/{difference:int}", status_code=303)
+async def close(request: PageRequest, difference: FromPath[int]) -> Response[Any]:
     """Close a difference with a note."""
     who = await _accountant(request)
     try:
@@ -52,8 +52,8 @@ async def close(request: PageRequest, number: FromPath[int]) -> Response[Any]:
         if not note:
             raise Refused("bad_name")
         async with FleetSite.of(request).property_.audited.acting(who, "money") as act:
-            await reconciliation.close_difference(act.connection, who.company_id, number, who.staff.name, note)
-            await act.note("difference_closed", subject=str(number), detail=note)
+            await reconciliation.close_difference(act.connection, who.company_id, difference, who.staff.name, note)
+            await act.note("difference_closed", subject=str(difference), detail=note)
     except Refused as refusal:
         return await _page(request, who, refusal)
     return done(PATH)
