@@ -89,7 +89,7 @@ class FleetWeb:
         self.pool = pool
         self.config = config
         self.sms = KeptSms()
-        self._notices = notices
+        self.notices = notices
         self.reply: str = "accept"
         self.app: Any = create_app(pool, config, notices, self.sms, accounts)
         self.scene = self.other = FleetScene(0, 0)
@@ -241,7 +241,7 @@ class FleetWeb:
 
     def close_pages(self) -> None:
         """End all live pages."""
-        self._notices.close()
+        self.notices.close()
 
     async def close(self) -> None:
         await self._clients.aclose()
@@ -299,8 +299,16 @@ async def fleet_web(
             finally:
                 notices.close()
                 await made.close()
-                for task in tasks:
-                    task.cancel()
+                await _ended(tasks)
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: in Python 3.11, psycopg's wait for a notice may lose a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1.0)
 
 
 def order_of(answer: httpx.Response) -> str:

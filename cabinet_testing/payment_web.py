@@ -1,5 +1,6 @@
 """The fleet's pages with both simulated platforms behind them: a person with WeChat, Alipay or a plain browser pays."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -17,12 +18,15 @@ from fleet.config import FleetConfig
 from fleet.money.payments.accounts import MerchantAccounts, add_account
 from fleet.money.secret_box import make_key, open_box
 from fleet.money.watcher import PaymentWatcher
+from fleet.store import rows
 
 WECHAT_AGENT = (
     "Mozilla/5.0 (Linux; Android 12) AppleWebKit/537.36 Chrome/107 Mobile Safari/537.36 MicroMessenger/8.0.50"
 )
 ALIPAY_AGENT = "Mozilla/5.0 (Linux; U; Android 12) AppleWebKit/537.36 Chrome/107 Mobile Safari/537.36 AlipayClient/10.5"
 PLAIN_AGENT = "Mozilla/5.0 (Linux; Android 12) AppleWebKit/537.36 Chrome/107 Mobile Safari/537.36"
+
+WITHIN_S = 20.0
 
 _LINK = re.compile(r'href="([^"]+)"[^>]*data-go')
 _OPEN = re.compile(r'class="button primary" href="([^"]+)"')
@@ -95,6 +99,20 @@ class PaymentWeb:
         browser = await self.at.browser(resident, language)
         browser.client.headers["user-agent"] = agent
         return Phone(browser, self.bench)
+
+    async def settle(self, number: str, cost_fen: int) -> None:
+        """The cabinet has accepted the order; its charge ends with this bill."""
+        with self.at.notices.subscribed("c-one") as changed:
+            async with asyncio.timeout(WITHIN_S):
+                while await self._on_its_way(number):
+                    await changed.wait()
+                    changed.clear()
+        await self.at.settle(number, cost_fen)
+
+    async def _on_its_way(self, number: str) -> bool:
+        async with self.at.pool.connection() as connection:
+            state = await rows.value(connection, "SELECT state FROM charge_order WHERE number = %s", (number,))
+        return state in ("held", "sent")
 
     async def all_over(self) -> None:
         """Let the watcher and the platforms do whatever is left."""

@@ -37,8 +37,7 @@ async def test_scanned_code_is_a_charge_after_three_taps_at_most_and_the_rest_go
         assert answer.status_code == 303
         charge = answer.headers["location"]
         number = _found(r"/charge/([\w-]+)", charge)
-        await web.at.charge(number)
-        await web.at.settle(number, 44)
+        await web.settle(number, 44)
         await web.all_over()
         assert (await phone.browser.page(charge)).text
         statement = (await phone.browser.page("/account/statement")).text
@@ -56,7 +55,7 @@ async def test_person_whom_the_app_names_is_the_same_resident_each_time(url, tmp
             await phone.confirm(path)
             await web.bench.platforms.tick()
             number = (await phone.browser.get(path)).headers["location"].rpartition("/")[2]
-            await web.at.settle(number, 44)
+            await web.settle(number, 44)
             await web.all_over()
         async with web.at.pool.connection() as connection:
             assert await rows.value(connection, "SELECT count(DISTINCT resident_id) FROM payment") == 1

@@ -21,7 +21,7 @@ async def _failed_refund(web):
     await web.bench.platforms.tick()
     number = (await phone.browser.get(path)).headers["location"].rpartition("/")[2]
     web.bench.platforms.wechat.table.fail_refunds.add(f"{path.rpartition('/')[2]}R1")
-    await web.at.settle(number, 44)
+    await web.settle(number, 44)
     await web.all_over()
     return path.rpartition("/")[2]
 
