@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # `run` needs the product only, `test` the tools too; a stamp makes the second time start at once.
 BUILT_FROM := setup.cfg pyproject.toml frontend/package-lock.json $(wildcard frontend/src/* tools/*.py)
-BENCHES := demo failsafe footprint scan trip usage wear web
+BENCHES := demo failsafe fleet footprint scan trip uplink_storm usage wear web
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
@@ -66,6 +66,7 @@ test-arm64: $(READY_TO_TEST)
 	$(BIN)/python -m vm.arm64_root
 
 bench: $(READY_TO_TEST)
+	@$(BIN)/python -m tools.get_fleet
 	for name in $(BENCHES); do echo "== bench.$$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
 campaign: $(READY_TO_TEST)

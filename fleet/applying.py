@@ -222,9 +222,9 @@ class Applier:
         await self._connection.execute(
             "INSERT INTO usage_record (cabinet, epoch, number, company_id, site_id, session_id, order_number, outlet,"
             " started_unix_ms, ended_unix_ms, energy_mwh, electricity_fen, service_fen, end_reason, body,"
-            " previous_hash, record_hash) SELECT * FROM unnest(%b::text[], %b::text[], %s::bigint[], %s::bigint[],"
-            " %s::bigint[], %b::text[], %b::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],"
-            " %s::bigint[], %b::text[], %b::text[], %b::text[], %b::text[]) ON CONFLICT DO NOTHING",
+            " previous_hash, record_hash) SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::bigint[],"
+            " %b::bigint[], %b::text[], %b::text[], %b::int[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[],"
+            " %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[]) ON CONFLICT DO NOTHING",
             (
                 [key[0] for key, _, _, _ in found],
                 [key[1] for key, _, _, _ in found],

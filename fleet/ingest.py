@@ -6,12 +6,14 @@ never stops those after it: if a batch fails, each of its facts is applied by it
 while it arrives; a problem raises an alarm and stops nothing.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
+from psycopg.rows import class_row
 
 from cabinet.uplink import messages
 from cabinet.uplink.messages import MessageError
@@ -21,6 +23,7 @@ from fleet.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
 
+YIELD_FACTS = 50
 MAX_AHEAD = 5000  # facts kept while one before them is missing; a cabinet sends one window ahead at most
 
 Group = tuple[str, str]  # cabinet, epoch
@@ -117,14 +120,24 @@ async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one
 
     With `one_by_one`, a fact that cannot be applied is set aside; without, it fails the transaction.
     """
-    cabinets = await _cabinets(connection, {fact.cabinet for fact in arrived})
-    arrived = [fact for fact in arrived if fact.cabinet in cabinets]
+    cabinets, positions, logs = await _begin(connection, arrived)
+    arrived = [fact for fact in arrived if fact.group in positions]
     if not arrived:
         return {}
-    positions = await _positions(connection, sorted({fact.group for fact in arrived}))
-    logs = await _logs(connection, cabinets)
-    kind = _OneByOne if one_by_one else Applier
-    applier: Applier | _OneByOne = kind(connection, cabinets, logs)
+    if one_by_one:
+        await _apply(connection, _OneByOne(connection, cabinets, logs), positions, arrived)
+    else:
+        async with connection.pipeline():  # the database stores the facts while their effects are computed here
+            await _apply(connection, Applier(connection, cabinets, logs), positions, arrived)
+    return {group: position.number for group, position in positions.items()}
+
+
+async def _apply(
+    connection: Connection,
+    applier: "Applier | _OneByOne",
+    positions: dict[Group, PositionRow],
+    arrived: Sequence[Arrived],
+) -> None:
     waiting = await _store(connection, applier, positions, arrived)
     for group, bodies in waiting.items():
         position = positions[group]
@@ -133,6 +146,8 @@ async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one
             body = bodies[number]
             if body is not None:
                 await applier.add(position, number, body)
+            if number % YIELD_FACTS == 0:
+                await asyncio.sleep(0)  # an order must not wait for the end of a batch
             position.number = number
             number += 1
     await applier.write()
@@ -141,7 +156,6 @@ async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one
         "SELECT pg_notify('fleet_cabinet', id) FROM unnest(%b::text[]) AS of_cabinet (id)",
         (sorted({cabinet for cabinet, _ in waiting}),),
     )
-    return {group: position.number for group, position in positions.items()}
 
 
 class _OneByOne:
@@ -176,47 +190,48 @@ class _OneByOne:
         """Do nothing: each fact was written at once."""
 
 
-async def _cabinets(connection: Connection, ids: Iterable[str]) -> dict[str, CabinetFacts]:
-    """Return the cabinets that are known and not revoked. Nothing of another is taken, nor acknowledged."""
-    wanted = set(ids)
-    found = await rows.many(
-        connection,
-        CabinetFacts,
-        "SELECT id, company_id, site_id, usage_key FROM cabinet WHERE id = ANY(%s) AND revoked IS NULL",
-        (sorted(wanted),),
-    )
-    if missing := wanted - {row.id for row in found}:
-        log.warning("facts of unknown or revoked cabinets are not taken: %s", ", ".join(sorted(missing)[:10]))
-    return {row.id: row for row in found}
+async def _begin(
+    connection: Connection, arrived: Sequence[Arrived]
+) -> tuple[dict[str, CabinetFacts], dict[Group, PositionRow], Logs]:
+    """Return the known cabinets, the position of each epoch, locked in one order for all, and the logs of each cabinet.
 
-
-async def _logs(connection: Connection, cabinets: Iterable[str]) -> Logs:
-    """Return the epochs of each cabinet with the last record of each."""
-    cursor = await connection.execute(
-        "SELECT cabinet, epoch, usage_number FROM fact_position WHERE cabinet = ANY(%s)", (list(cabinets),)
-    )
-    found: Logs = {}
-    for cabinet, epoch, number in await cursor.fetchall():
-        found.setdefault(cabinet, {})[epoch] = number
-    return found
-
-
-async def _positions(connection: Connection, groups: Sequence[Group]) -> dict[Group, PositionRow]:
-    """Lock the position of each epoch, in one order for all; an epoch that is new begins at 0."""
+    A new epoch begins at 0. Nothing of a cabinet that is unknown or revoked is taken, nor acknowledged. One round trip.
+    """
+    wanted = sorted({fact.cabinet for fact in arrived})
+    groups = sorted({fact.group for fact in arrived})
     columns = [[cabinet for cabinet, _ in groups], [epoch for _, epoch in groups]]
-    await connection.execute(
-        "INSERT INTO fact_position (cabinet, epoch) SELECT * FROM unnest(%b::text[], %b::text[])"
-        " ON CONFLICT DO NOTHING",
-        columns,
-    )
-    found = await rows.many(
-        connection,
-        PositionRow,
-        "SELECT cabinet, epoch, number, highest, usage_number, usage_hash, closing_number FROM fact_position"
-        " WHERE (cabinet, epoch) IN (SELECT * FROM unnest(%b::text[], %b::text[])) ORDER BY cabinet, epoch FOR UPDATE",
-        columns,
-    )
-    return {(row.cabinet, row.epoch): row for row in found}
+    known = "EXISTS (SELECT 1 FROM cabinet WHERE id = wanted.cabinet AND revoked IS NULL)"
+    async with (
+        connection.cursor(row_factory=class_row(CabinetFacts)) as cabinets,
+        connection.cursor(row_factory=class_row(PositionRow)) as positions,
+    ):
+        async with connection.pipeline():
+            await cabinets.execute(
+                "SELECT id, company_id, site_id, usage_key FROM cabinet WHERE id = ANY(%b) AND revoked IS NULL",
+                (wanted,),
+            )
+            await connection.execute(
+                "INSERT INTO fact_position (cabinet, epoch) SELECT * FROM unnest(%b::text[], %b::text[])"
+                f" AS wanted (cabinet, epoch) WHERE {known} ON CONFLICT DO NOTHING".encode(),
+                columns,
+            )
+            await positions.execute(
+                "SELECT cabinet, epoch, number, highest, usage_number, usage_hash, closing_number"
+                " FROM fact_position AS wanted WHERE (cabinet, epoch) IN (SELECT * FROM unnest(%b::text[], %b::text[]))"
+                f" AND {known} ORDER BY cabinet, epoch FOR UPDATE OF wanted".encode(),
+                columns,
+            )
+            logs = await connection.execute(
+                "SELECT cabinet, epoch, usage_number FROM fact_position WHERE cabinet = ANY(%b)", (wanted,)
+            )
+        of_cabinet = {row.id: row for row in await cabinets.fetchall()}
+        of_group = {(row.cabinet, row.epoch): row for row in await positions.fetchall() if row.cabinet in of_cabinet}
+    if missing := set(wanted) - of_cabinet.keys():
+        log.warning("facts of unknown or revoked cabinets are not taken: %s", ", ".join(sorted(missing)[:10]))
+    found: Logs = {}
+    for cabinet, epoch, number in await logs.fetchall():
+        found.setdefault(cabinet, {})[epoch] = number
+    return of_cabinet, of_group, found
 
 
 async def _store(
@@ -252,7 +267,7 @@ async def _store(
     await connection.execute(
         "INSERT INTO fact (cabinet, epoch, number, kind, body)"
         # Bodies in binary (%b): the escapes of a text array would cost more than everything else together.
-        " SELECT * FROM unnest(%b::text[], %b::text[], %s::bigint[], %b::text[], %b::text[]) ON CONFLICT DO NOTHING",
+        " SELECT * FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[]) ON CONFLICT DO NOTHING",
         (
             [fact.cabinet for fact in new],
             [fact.epoch for fact in new],
@@ -276,7 +291,7 @@ async def _kept(
         return {}
     cursor = await connection.execute(
         "SELECT fact.cabinet, fact.epoch, fact.number, body, refused"
-        " FROM unnest(%b::text[], %b::text[], %s::bigint[]) AS past (cabinet, epoch, number)"
+        " FROM unnest(%b::text[], %b::text[], %b::bigint[]) AS past (cabinet, epoch, number)"
         " JOIN fact ON fact.cabinet = past.cabinet AND fact.epoch = past.epoch AND fact.number > past.number",
         (
             [cabinet for cabinet, _ in groups],
@@ -299,7 +314,7 @@ async def _check_known(
     """Compare facts that were sent again with those that are kept; a different one is a fork, and is kept too."""
     cursor = await connection.execute(
         "SELECT fact.cabinet, fact.epoch, fact.number, body"
-        " FROM unnest(%b::text[], %b::text[], %s::bigint[]) AS again (cabinet, epoch, number)"
+        " FROM unnest(%b::text[], %b::text[], %b::bigint[]) AS again (cabinet, epoch, number)"
         " JOIN fact USING (cabinet, epoch, number)",
         (
             [fact.cabinet for fact in known],
@@ -332,7 +347,7 @@ async def _write_positions(connection: Connection, positions: Iterable[PositionR
     await connection.execute(
         "UPDATE fact_position SET number = new.number, highest = new.highest, usage_number = new.usage_number,"
         " usage_hash = new.usage_hash, closing_number = new.closing_number FROM unnest(%b::text[], %b::text[],"
-        " %s::bigint[], %s::bigint[], %s::bigint[], %b::text[], %s::bigint[]) AS"
+        " %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::bigint[]) AS"
         " new (cabinet, epoch, number, highest, usage_number, usage_hash, closing_number)"
         " WHERE fact_position.cabinet = new.cabinet AND fact_position.epoch = new.epoch",
         [[getattr(row, name) for row in changed] for name in PositionRow.__struct_fields__],

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 import msgspec
+from psycopg.rows import class_row
 
 from cabinet.billing import ledger
 from cabinet.billing.ledger import Posting, Transaction
 from fleet.order_table import OrderState, OrderStep, allowed, next_state
-from fleet.store import ledger_books, rows, wallets
+from fleet.store import ledger_books, wallets
 from fleet.store.database import Connection
 from fleet.store.ledger_books import CompanyTransaction
 from fleet.store.orders import OrderRow
@@ -41,13 +42,13 @@ class OrderBook:
     @classmethod
     async def load(cls, connection: Connection, numbers: Iterable[str]) -> Self:
         """Lock and read the orders with these numbers, as far as they exist."""
-        found = await rows.many(
-            connection,
-            OrderRow,
-            "SELECT * FROM charge_order WHERE number = ANY(%s) ORDER BY number FOR UPDATE",
-            (sorted(set(numbers)),),
-        )
-        return cls(found, await rows.value(connection, "SELECT clock_timestamp()"))
+        sql = "SELECT * FROM charge_order WHERE number = ANY(%s) ORDER BY number FOR UPDATE"
+        async with connection.cursor(row_factory=class_row(OrderRow)) as found:
+            async with connection.pipeline():  # one round trip; the clock is read after the locks
+                await found.execute(sql, (sorted(set(numbers)),))
+                clock = await connection.execute("SELECT clock_timestamp()")
+            [(now,)] = await clock.fetchall()
+            return cls(await found.fetchall(), now)
 
     def find(self, number: str) -> OrderRow | None:
         return self._orders.get(number)
@@ -113,15 +114,16 @@ class OrderBook:
 
     async def write(self, connection: Connection) -> None:
         """Write all changes, steps and money of the orders."""
-        if self._changed:
-            await self._write_orders(connection)
-        if self._steps:
-            await connection.execute(
-                "INSERT INTO order_step (order_number, step, from_state, to_state, detail)"
-                " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])",
-                [[str(step[column]) for step in self._steps] for column in range(5)],
-            )
-            self._steps.clear()
+        async with connection.pipeline():
+            if self._changed:
+                await self._write_orders(connection)
+            if self._steps:
+                await connection.execute(
+                    "INSERT INTO order_step (order_number, step, from_state, to_state, detail)"
+                    " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])",
+                    [[str(step[column]) for step in self._steps] for column in range(5)],
+                )
+        self._steps.clear()
         if self._money:
             await ledger_books.post_all(connection, self._money)
             self._money.clear()

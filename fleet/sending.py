@@ -5,12 +5,12 @@ sweep: SENT is committed before the order is published; an order without an answ
 what is still unknown `DEAD_AFTER_S` after its `not_after` is dead on both sides, and its money goes back.
 """
 
-import datetime
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
+from psycopg.rows import class_row
 
 from cabinet.uplink.messages import (
     ANSWER_WITHIN_S,
@@ -23,9 +23,8 @@ from cabinet.uplink.messages import (
     StopOrder,
 )
 from fleet.order_book import OrderBook
-from fleet.order_table import OrderStep
+from fleet.order_table import OrderState, OrderStep, next_state
 from fleet.orders import STATE_FRESH_S
-from fleet.store import rows
 from fleet.store.database import Connection
 from fleet.store.orders import OrderRow
 
@@ -39,67 +38,91 @@ DESIRED_AGAIN_S = 300
 LOOK_S = 30
 LOOK_AGAIN_S = 20
 BATCH = 200  # orders in one transaction
+SET_ASIDE_AGAIN_S = 3600
 
 
-async def to_start(connection: Connection) -> list[StartOrder]:
-    """Take the step SENT of all held orders if the cabinet is online; refuse the others. Publish after the commit."""
-    numbers = await _numbers(connection, "state = 'held'")
-    if not numbers:
-        return []
+class Starts(NamedTuple):
+    """Orders that are to be published now, and numbers of those that cannot be sent."""
+
+    orders: list[StartOrder]
+    unsendable: list[str]
+
+
+async def to_start(connection: Connection, number: str | None = None) -> Starts:
+    """Take the step SENT of all held orders (or of `number`) of cabinets that are online: one statement claims and
+    marks them, so a worker that lost its lock meanwhile gets none of them. Publish after the commit.
+    """
+    async with connection.cursor(row_factory=class_row(_Claimed)) as cursor:
+        await cursor.execute(_CLAIM.encode(), {"number": number})
+        found = await cursor.fetchall()
+    return Starts(
+        [_start(each) for each in found if each.challenge is not None],
+        [each.number for each in found if each.challenge is None],
+    )
+
+
+def _not_aside(failed: str) -> str:
+    """Return the condition that an order did not fail, at the time in the column `failed`, in the last hour."""
+    return (
+        "NOT EXISTS (SELECT 1 FROM order_set_aside WHERE order_number = charge_order.number"
+        f" AND {failed} > now() - interval '{SET_ASIDE_AGAIN_S} s')"
+    )
+
+
+class _Claimed(OrderRow, frozen=True):
+    """An order that was claimed; `challenge` is None if it cannot be sent, and then it is still held."""
+
+    challenge: str | None = None
+
+
+_CLAIM = (
+    # Locks of others are not waited for: they are taken in the order of numbers, and these are not.
+    "WITH due AS (SELECT number, cabinet FROM charge_order WHERE state = 'held'"
+    f" AND {_not_aside('failed')}"
+    " AND (%(number)s::text IS NULL OR number = %(number)s) ORDER BY made"
+    f" LIMIT {BATCH} FOR UPDATE SKIP LOCKED),"
+    f" claimed AS (UPDATE charge_order SET state = '{next_state(OrderState.HELD, OrderStep.SEND)}',"
+    " sent = clock_timestamp(), epoch = cabinet.epoch, boot = cabinet.boot,"
+    f" not_after = clock_timestamp() + interval '{ORDER_LIFE_S} s'"
+    " FROM due JOIN cabinet ON cabinet.id = due.cabinet WHERE charge_order.number = due.number AND online"
+    f" AND revoked IS NULL AND state_at > now() - interval '{STATE_FRESH_S} s'"
+    " AND cabinet.epoch <> '' AND cabinet.boot <> '' AND challenge <> ''"
+    f" AND made > now() - interval '{HELD_LIFE_S} s' RETURNING charge_order.*, challenge),"
+    " step AS (INSERT INTO order_step (order_number, step, from_state, to_state, detail)"
+    f" SELECT number, '{OrderStep.SEND}', '{OrderState.HELD}', state, 'challenge ' || challenge FROM claimed)"
+    " SELECT * FROM claimed UNION ALL SELECT charge_order.*, NULL FROM due JOIN charge_order USING (number)"
+    " WHERE NOT EXISTS (SELECT 1 FROM claimed WHERE claimed.number = due.number)"
+)
+
+
+async def refuse_unsent(connection: Connection, numbers: Sequence[str]) -> None:
+    """Refuse held orders that cannot be sent: the tap is too old, or the cabinet is offline."""
     book = await OrderBook.load(connection, numbers)
-    places = await _places(connection, [book.row(number).cabinet for number in numbers if book.find(number)])
-    orders: list[StartOrder] = []
     for number in numbers:
         row = book.find(number)
         if row is None or row.state != "held":
             continue  # stopped since
-        place = places.get(row.cabinet)
-        if place is None:
-            book.refuse(number, "cabinet_offline", "offline, or no state for too long")
-        elif (book.now - row.made).total_seconds() > HELD_LIFE_S:
+        if (book.now - row.made).total_seconds() > HELD_LIFE_S:
             book.refuse(number, "no_answer", "not sent in time")
         else:
-            not_after = book.now + datetime.timedelta(seconds=ORDER_LIFE_S)
-            book.step(
-                number, OrderStep.SEND, f"challenge {place.challenge}", sent=book.now, not_after=not_after,
-                epoch=place.epoch, boot=place.boot,
-            )  # fmt: skip
-            orders.append(_start(row, place, not_after))
+            book.refuse(number, "cabinet_offline", "offline, or no state for too long")
     await book.write(connection)
-    return orders
 
 
-class _Place(msgspec.Struct, frozen=True):
-    id: str
-    epoch: str
-    boot: str
-    challenge: str
-
-
-async def _places(connection: Connection, cabinets: Sequence[str]) -> dict[str, _Place]:
-    """Return the cabinets to which a start may be sent now."""
-    found = await rows.many(
-        connection,
-        _Place,
-        "SELECT id, epoch, boot, challenge FROM cabinet WHERE id = ANY(%s) AND online AND revoked IS NULL"
-        f" AND state_at > now() - interval '{STATE_FRESH_S} s' AND epoch <> '' AND boot <> '' AND challenge <> ''",
-        (sorted(set(cabinets)),),
-    )
-    return {place.id: place for place in found}
-
-
-def _start(row: OrderRow, place: _Place, not_after: datetime.datetime) -> StartOrder:
+def _start(row: _Claimed) -> StartOrder:
+    assert row.challenge is not None
+    assert row.not_after is not None
     return StartOrder(
-        cabinet=row.cabinet, epoch=place.epoch, boot=place.boot, challenge=place.challenge, order=row.number,
+        cabinet=row.cabinet, epoch=row.epoch, boot=row.boot, challenge=row.challenge, order=row.number,
         outlet=row.outlet, choice=row.choice, choice_amount=row.choice_amount,  # type: ignore[arg-type]
         group=row.tariff_group, tariff_version=row.tariff_version, held_fen=row.held_fen,
-        not_after_unix_ms=int(not_after.timestamp() * 1000),
+        not_after_unix_ms=int(row.not_after.timestamp() * 1000),
     )  # fmt: skip
 
 
-async def to_ask(connection: Connection) -> list[AskOrder]:
-    """Return questions for orders without an answer in time, and for those of a cabinet that has another store now."""
-    numbers = await _numbers(
+async def due_to_ask(connection: Connection) -> list[str]:
+    """Return orders without an answer in time, and those of a cabinet that has another store now."""
+    return await _numbers(
         connection,
         f"((state = 'sent' AND sent < now() - interval '{ANSWER_WITHIN_S} s')"
         " OR (state IN ('accepted', 'charging') AND EXISTS (SELECT 1 FROM cabinet"
@@ -107,21 +130,29 @@ async def to_ask(connection: Connection) -> list[AskOrder]:
         f" AND (asked IS NULL OR asked < now() - CASE WHEN state = 'sent' THEN interval '{ASK_AGAIN_S} s'"
         " ELSE interval '1 hour' END)",
     )
+
+
+async def ask(connection: Connection, numbers: Sequence[str]) -> list[AskOrder]:
+    """Note that these orders are asked for now; return the questions."""
     return [
         AskOrder(cabinet=row.cabinet, epoch=row.epoch, order=row.number)
         for row in await _changed(connection, numbers, "asked")
     ]
 
 
-async def to_stop(connection: Connection) -> list[StopOrder]:
-    """Return stops for orders that shall end, again every few seconds until the record is here."""
-    numbers = await _numbers(
+async def due_to_stop(connection: Connection) -> list[str]:
+    """Return orders that shall end, each again every few seconds until its record is here."""
+    return await _numbers(
         connection,
-        "stop_wanted IS NOT NULL AND (state IN ('sent', 'accepted', 'charging')"
+        "stop_wanted IS NOT NULL AND state <> 'paid_out' AND (state IN ('sent', 'accepted', 'charging')"
         " OR (state = 'given_back' AND stop_wanted > now() - interval '1 day'))"
         f" AND (stop_sent IS NULL OR stop_sent < now() - interval '{STOP_AGAIN_S} s')"
         " AND EXISTS (SELECT 1 FROM cabinet WHERE cabinet.id = charge_order.cabinet AND online)",
     )
+
+
+async def stop(connection: Connection, numbers: Sequence[str]) -> list[StopOrder]:
+    """Note that these orders are stopped now; return the stops."""
     return [
         StopOrder(
             cabinet=row.cabinet,
@@ -133,28 +164,63 @@ async def to_stop(connection: Connection) -> list[StopOrder]:
     ]
 
 
-async def end_overdue(connection: Connection, give_back_after_hours: int) -> list[str]:
-    """Give back the money of orders that are dead, and of charges without a record for days.
+async def overdue(connection: Connection, give_back_after_hours: int) -> list[str]:
+    """Return orders that are dead, charges without a record for days, and orders that could not be sent."""
+    found: list[str] = []
+    for where in (
+        f"state = 'held' AND made < now() - interval '{HELD_LIFE_S} s'",
+        f"state = 'sent' AND not_after < now() - interval '{DEAD_AFTER_S} s'",
+        f"state IN ('accepted', 'charging') AND sent < now() - interval '{give_back_after_hours} hours'",
+    ):
+        found += await _numbers(connection, where, unless="end_failed")
+    return found
 
-    Also of those that could not be sent, as while the broker is away. Returns their numbers.
-    """
-    unsent = await _numbers(connection, f"state = 'held' AND made < now() - interval '{HELD_LIFE_S} s'")
-    dead = await _numbers(connection, f"state = 'sent' AND not_after < now() - interval '{DEAD_AFTER_S} s'")
-    lost = await _numbers(
-        connection, f"state IN ('accepted', 'charging') AND sent < now() - interval '{give_back_after_hours} hours'"
-    )
-    book = await OrderBook.load(connection, unsent + dead + lost)
-    for number in unsent:
-        if book.find(number) is not None and book.row(number).state == "held":
-            book.refuse(number, "no_answer", "not sent in time")
-    for number in dead:
-        if book.find(number) is not None and book.row(number).state == "sent":
-            book.refuse(number, "no_answer", "dead: no answer within its time")
-    for number in lost:
-        if book.find(number) is not None and book.may(number, OrderStep.REFUSE):
-            book.refuse(number, "no_record", f"no record for {give_back_after_hours} hours")
+
+async def give_back(connection: Connection, numbers: Sequence[str], give_back_after_hours: int) -> None:
+    """Give back the money of overdue orders."""
+    book = await OrderBook.load(connection, numbers)
+    for number in numbers:
+        if book.find(number) is None or not book.may(number, OrderStep.REFUSE):
+            continue
+        match book.row(number).state:
+            case "held":
+                book.refuse(number, "no_answer", "not sent in time")
+            case "sent":
+                book.refuse(number, "no_answer", "dead: no answer within its time")
+            case _:
+                book.refuse(number, "no_record", f"no record for {give_back_after_hours} hours")
     await book.write(connection)
-    return unsent + dead + lost
+
+
+async def held(connection: Connection) -> list[str]:
+    """Return the orders that wait to be sent."""
+    return await _numbers(connection, "state = 'held'")
+
+
+async def set_aside(connection: Connection, number: str, reason: str, *, ending: bool = False) -> None:
+    """Note that an order failed for a reason of its own, with an alarm of its outlet.
+
+    It is not sent, asked for or stopped again for an hour; with `ending`, its end is not tried again for so long.
+    """
+    await connection.execute(
+        "WITH aside AS (INSERT INTO order_set_aside (order_number, reason, end_failed)"
+        " VALUES (%(number)s, %(reason)s, CASE WHEN %(ending)s THEN now() END) ON CONFLICT (order_number) DO UPDATE"
+        " SET reason = excluded.reason, failed = now(),"
+        " end_failed = coalesce(excluded.end_failed, order_set_aside.end_failed) RETURNING order_number)"
+        " INSERT INTO log_alarm (cabinet, epoch, kind, number, detail)"
+        " SELECT cabinet, epoch, 'order_set_aside', outlet, 'order ' || number || ': ' || %(reason)s"
+        " FROM charge_order JOIN aside ON number = order_number"
+        " ON CONFLICT (cabinet, epoch, kind, number) DO UPDATE SET detail = excluded.detail, raised = now()",
+        {"number": number, "reason": reason, "ending": ending},
+    )
+
+
+async def end_unsent(connection: Connection, number: str, reason: str, states: Sequence[str]) -> None:
+    """Give back the money of an order that was not published, if it is in one of `states`."""
+    book = await OrderBook.load(connection, [number])
+    if book.find(number) is not None and book.row(number).state in states:
+        book.refuse(number, "no_answer", reason)
+    await book.write(connection)
 
 
 async def to_look(connection: Connection) -> list[Look]:
@@ -222,9 +288,10 @@ def _take_answer(book: OrderBook, row: OrderRow, answer: Answer) -> None:
                 book.refuse(number, "no_record", "the cabinet has another store, which does not know it")
 
 
-async def _numbers(connection: Connection, where: str, parameters: Any = ()) -> list[str]:
-    sql = f"SELECT number FROM charge_order WHERE {where} ORDER BY made LIMIT {BATCH}"
-    cursor = await connection.execute(sql.encode(), parameters)
+async def _numbers(connection: Connection, where: str, unless: str = "failed") -> list[str]:
+    """Return the numbers of these orders, unless they failed, at the time in the column `unless`, in the last hour."""
+    sql = f"SELECT number FROM charge_order WHERE {where} AND {_not_aside(unless)} ORDER BY made LIMIT {BATCH}"
+    cursor = await connection.execute(sql.encode())
     return [number for (number,) in await cursor.fetchall()]
 
 

@@ -9,7 +9,6 @@ Nothing is kept in memory that a kill could lose: what is to be sent is found in
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -19,15 +18,16 @@ import psycopg
 
 from cabinet.clock import SystemClock
 from cabinet.errors import CabinetError, StoreError
-from cabinet.uplink import messages, orders
-from cabinet.uplink.messages import Ack, Answer, Certificate, Down, MessageError
+from cabinet.uplink import messages
+from cabinet.uplink.messages import Ack, Answer, Certificate, MessageError
 from fleet import housekeeping, ingest, order_keys, sending, states
-from fleet.broker_connection import BrokerConnection, BrokerError, Message
+from fleet.broker_connection import BrokerConnection, Message
 from fleet.config import FleetConfig
 from fleet.ingest import Acknowledgement, Incoming
 from fleet.money.payments.accounts import MerchantAccounts
 from fleet.money.watcher import PaymentWatcher
 from fleet.order_keys import OrderKeys
+from fleet.order_sender import DOWN_EXPIRES_S, SWEEP_S, OrderSender, retried
 from fleet.states import CabinetOnline, CabinetState
 from fleet.store import database, rows
 from fleet.store.database import Connection, Pool
@@ -35,16 +35,14 @@ from fleet.store.database import Connection, Pool
 log = logging.getLogger(__name__)
 
 CLIENT_ID = "fleet-worker"
-SWEEP_S = 1.0
 MINUTE_S = 60.0
 MINUTES_AN_HOUR = 60
 MAX_INBOX = 50_000  # messages of one kind; beyond, they are dropped, and come again
-MAX_FACT_MESSAGES = 100  # in one transaction
-MAX_STATES = 500
+MAX_FACT_MESSAGES = 40  # in one transaction: an order must not wait long for the end of a batch
+MAX_STATES = 200
 MAX_ANSWERS = 200
-RETRY_S = 0.5
+YIELD_MESSAGES = 25
 AGAIN_S = 10.0  # facts are asked for again so often at most
-DOWN_EXPIRES_S = 600  # of messages that are no orders; an order expires with its `not_after`
 
 T = TypeVar("T")
 Renewal = Callable[[Connection, str, str], Awaitable[Certificate]]  # cabinet, CSR (PEM)
@@ -88,9 +86,8 @@ class Worker:
         self._states: Inbox[Message] = Inbox()
         self._answers: Inbox[tuple[str, Answer]] = Inbox()
         self._requests: Inbox[tuple[str, str]] = Inbox()
-        self._sweep = asyncio.Event()
-        self._sending: set[asyncio.Task[None]] = set()
         self._broker = BrokerConnection(config.broker, CLIENT_ID, self._on_message)
+        self._sender = OrderSender(self._broker, keys, config.orders.give_back_after_hours)
         self._asked_again: dict[str, float] = {}  # cabinet → time of the event loop
         self.working = asyncio.Event()
 
@@ -118,7 +115,8 @@ class Worker:
                     group.create_task(self._take_states(pool))
                     group.create_task(self._take_answers(pool))
                     group.create_task(self._renew_certificates(pool))
-                    group.create_task(self._send(pool))
+                    group.create_task(self._sender.send_starts(pool))
+                    group.create_task(self._sender.send_others(pool))
                     group.create_task(self._keep_house(pool))
                     group.create_task(self._hand_out_keys(pool))
                     group.create_task(self._watch_payments(pool))
@@ -150,7 +148,7 @@ class Worker:
     async def _take_facts(self, pool: Pool) -> None:
         while True:
             batch = await self._facts.take(MAX_FACT_MESSAGES)
-            for each in await _retried(lambda batch=batch: ingest.take_in(pool, batch)):  # type: ignore[misc]
+            for each in await retried(lambda batch=batch: ingest.take_in(pool, batch)):  # type: ignore[misc]
                 self._acknowledge(each)
 
     def _acknowledge(self, done: Acknowledgement) -> None:
@@ -159,7 +157,7 @@ class Worker:
         If facts before those that came are missing, as after a restore from a backup, they are asked for again.
         """
         again = done.again and self._may_ask_again(done.cabinet)
-        self._send_soon(Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number, again=again), "ack")
+        self._sender.send_soon(Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number, again=again), "ack")
 
     def _may_ask_again(self, cabinet: str) -> bool:
         now = asyncio.get_running_loop().time()
@@ -182,88 +180,21 @@ class Worker:
             try:
                 async with pool.connection() as connection:
                     certificate = await self._renew(connection, cabinet, csr_pem)
-                await self._deliver(certificate, "certificate", DOWN_EXPIRES_S)
+                await self._sender.deliver(certificate, "certificate", DOWN_EXPIRES_S)
             except Exception as error:  # the cabinet asks again, and its old certificate is still good
                 log.warning("%s: its certificate is not renewed: %s", cabinet, error)
 
-    # --- what goes out ---------------------------------------------------------------------------------------------
+    # --- what goes out: see also OrderSender -----------------------------------------------------------------------
 
     async def _listen(self, lock: Connection) -> None:
         """Wake the sweep for each notification. Ends with StoreError when the lock's connection breaks."""
         try:
             while True:
                 async for _ in lock.notifies(timeout=SWEEP_S, stop_after=1):
-                    self._sweep.set()
+                    self._sender.wake()
                 await lock.execute("SELECT 1")
         except psycopg.OperationalError as error:
             raise LockLost(f"the worker's lock is lost: {' '.join(str(error).split())}") from error
-
-    async def _send(self, pool: Pool) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_S):  # not wait_for: in Python 3.11 it may lose a cancellation
-                    await self._sweep.wait()
-            self._sweep.clear()
-            if self._broker.connected.is_set():  # without a broker an order stays held, and is given back in time
-                await _retried(lambda: self._send_starts(pool))
-                await _retried(lambda: self._send_others(pool))
-            await _retried(lambda: self._end_overdue(pool))
-
-    async def _send_starts(self, pool: Pool) -> None:
-        async with pool.connection() as connection:
-            wanted = await sending.to_start(connection)
-        for order in wanted:  # SENT is committed: from here on, each is sent once or never
-            self._start(self._send_start(pool, order))
-
-    async def _send_start(self, pool: Pool, order: messages.StartOrder) -> None:
-        try:
-            outcome = await self._broker.send(
-                messages.down(order.cabinet, "order"), orders.sign(self._keys.signing_key, order), sending.ORDER_LIFE_S
-            )
-        except BrokerError as error:
-            log.warning("order %s: %s: it will be asked for", order.order, error)
-            return
-        if outcome == "no_subscriber":
-
-            async def refuse() -> None:
-                async with pool.connection() as connection:
-                    await sending.unreachable(connection, order.order)
-                    await states.notify(connection, [order.cabinet])
-
-            await _retried(refuse)
-
-    async def _send_others(self, pool: Pool) -> None:
-        async with pool.connection() as connection:
-            due: list[Down] = [*await sending.to_stop(connection), *await sending.to_ask(connection)]
-            looks = await sending.to_look(connection)
-            desired = await sending.to_desire(connection)
-        for message in due:
-            self._start(self._deliver(message, "order", sending.ORDER_LIFE_S))
-        for look in looks:
-            self._send_soon(look, "order")
-        for each in desired:
-            self._start(self._deliver(each, "desired", DOWN_EXPIRES_S))
-
-    async def _end_overdue(self, pool: Pool) -> None:
-        async with pool.connection() as connection:
-            await sending.end_overdue(connection, self._config.orders.give_back_after_hours)
-
-    async def _deliver(self, message: Down, name: str, expires_s: int) -> None:
-        try:
-            await self._broker.send(
-                messages.down(message.cabinet, name), orders.sign(self._keys.signing_key, message), expires_s
-            )
-        except BrokerError as error:
-            log.warning("%s to %s: %s: a later sweep sends it again", name, message.cabinet, error)
-
-    def _send_soon(self, message: Down, name: str) -> None:
-        self._broker.send_soon(messages.down(message.cabinet, name), orders.sign(self._keys.signing_key, message))
-
-    def _start(self, work: Awaitable[None]) -> None:
-        """Run something beside the sweep: a broker that is slow with one message does not keep the others."""
-        task = asyncio.ensure_future(work)
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
 
     async def _hand_out_keys(self, pool: Pool) -> None:
         """Give each cabinet that is online the present set of keys for orders."""
@@ -273,7 +204,7 @@ class Worker:
                 async with pool.connection() as connection:
                     cabinets = await order_keys.without(connection, self._keys.public())
                 for cabinet in cabinets:
-                    self._send_soon(self._keys.message(cabinet), "keys")
+                    self._sender.send_soon(self._keys.message(cabinet), "keys")
             except (CabinetError, psycopg.Error) as error:
                 log.warning("keys for orders: %s: again in a minute", error)
             await asyncio.sleep(MINUTE_S)
@@ -307,7 +238,9 @@ async def _write(connection: Connection, batch: Sequence[Message]) -> None:
     """Write connections and states: the newest of each cabinet. A state before an `offline` does not undo it."""
     arrived: dict[str, CabinetState] = {}
     connections: dict[str, CabinetOnline] = {}
-    for message in batch:
+    for number, message in enumerate(batch, 1):
+        if number % YIELD_MESSAGES == 0:
+            await asyncio.sleep(0)  # an order must not wait for the end of a batch
         cabinet = message.cabinet
         try:
             if message.name == "state":
@@ -340,22 +273,10 @@ async def _each_written(
             await write(connection, batch)
 
     try:
-        await _retried(write_all)
+        await retried(write_all)
     except Exception as error:
         if len(batch) == 1:
             log.error("not written: %s: %.200r", error, batch[0])
             return
         for item in batch:
             await _each_written(pool, write, [item])
-
-
-async def _retried(work: Callable[[], Awaitable[T]]) -> T:
-    """Do `work`, again while the database does not take it: it is one transaction, so nothing of it was done."""
-    while True:
-        try:
-            return await work()
-        except psycopg.Error as error:
-            if not database.is_passing(error):
-                raise
-            log.warning("database: %s: trying again", " ".join(str(error).split()))
-            await asyncio.sleep(RETRY_S)

@@ -3,12 +3,13 @@
 A charger holds the current until the battery reaches its full voltage (power rises slowly, a lithium battery's by 8 %),
 then holds the voltage while the current falls. In thermal runaway during that phase the battery's heat lowers its own
 voltage, so it takes more current and gets hotter: over minutes to hours. Changes within seconds come from the charger
-or the resident: a second pack or charger, a rest, a fan, an end of derating.
+or the resident: a second pack or charger, a rest, a fan, an end of derating. Growth while the mains rises comes from a
+resistor or a charger without regulation.
 """
 
 from typing import Annotated, Any
 
-from cabinet.model import Fault, Quality
+from cabinet.model import Fault, Quality, Reading
 from cabinet.protections.inputs import Configuration, OutletInputs, OutletProtection
 from cabinet.sections import NS, Section, number
 
@@ -30,6 +31,11 @@ IDLE_MW = 5_000  # below, nothing is charged, and an idle battery does not heat 
 JOINED_SHARE = 0.25
 BEGUN_SHARE = 0.6
 CONSTANT_CURRENT_SHARE = 0.5
+# A charger without regulation draws by the margin of its voltage over the battery's: with a margin of one part in seven
+# (assumed: 16 V beside 13.8), its power changes seven times as much as the mains; a resistor's, twice as much. Changes
+# of the voltage below this share are noise, and those of seconds are steps.
+MAINS_GAIN = 7
+MAINS_SHARE = 0.01
 GONE_MW, GONE_NS = 500, 3 * NS  # the plug was pulled: the next load is another battery
 
 
@@ -83,6 +89,8 @@ class ThermalRunaway(OutletProtection):
         self._strayed = 0  # the last reading was far above (1) or below (-1) the mean
         self._settling_from_ns = 0
         self._gone_at_ns: int | None = None
+        self._mains_mv: float | None = None  # mean, like that of the power; None: not measured
+        self._mains_from = 0.0, 0.0  # voltage, and power scaled with the steps, at the last change of the mains
 
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
         if not inputs.closed:
@@ -100,6 +108,7 @@ class ThermalRunaway(OutletProtection):
         self._at_ns = power.at_ns
         if not self._follow(power.value, power.at_ns, past_ns):
             return None
+        self._leave_out_mains(inputs.voltage_mv, past_ns / NS)
         return self._judge(past_ns)
 
     def _is_gone(self, power_mw: int, at_ns: int) -> bool:
@@ -151,6 +160,7 @@ class ThermalRunaway(OutletProtection):
         self._mean_mw = mean_mw
         self._plateau_mw *= factor
         self._stepped *= factor
+        self._mains_from = self._mains_from[0], self._mains_from[1] * factor
         if self._lowest_mw is None:
             return
         self._lowest_mw *= factor
@@ -160,6 +170,26 @@ class ThermalRunaway(OutletProtection):
             self._joined = self._joined or (joined and not self._idled)
             self._lowest_mw = self._plateau_mw = mean_mw
             self._begun_anew, self._stepped, self._idled, self._rising_ns = True, 1.0, False, None
+
+    def _leave_out_mains(self, voltage: Reading, past_s: float) -> None:
+        """Scale the references with the growth that a rise of the mains explains; a fall explains none."""
+        if voltage.quality is not Quality.OK or not voltage.value:
+            self._mains_mv = None
+            return
+        if self._mains_mv is None:
+            self._mains_mv = float(voltage.value)
+            self._mains_from = self._mains_mv, self._mean_mw
+            return
+        self._mains_mv += (voltage.value - self._mains_mv) * past_s / (MEAN_TAU_S + past_s)
+        from_mv, from_mw = self._mains_from
+        risen = self._mains_mv / from_mv
+        if abs(risen - 1) < MAINS_SHARE:
+            return
+        explained = max(1.0, min(self._mean_mw / from_mw, risen**MAINS_GAIN)) if from_mw > 0 else 1.0
+        self._plateau_mw *= explained
+        if self._lowest_mw is not None:
+            self._lowest_mw *= explained
+        self._mains_from = self._mains_mv, self._mean_mw
 
     # --- Rise --------------------------------------------------------------------------------------------------------
 

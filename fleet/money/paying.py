@@ -29,7 +29,7 @@ from fleet.money.payment_table import (
 from fleet.money.payments.accounts import MerchantAccount
 from fleet.money.payments.checks import objection_to_payment, objection_to_refund
 from fleet.money.payments.port import Notification, PaymentReport, RefundReport, Way
-from fleet.store import cabinets, payments, rows, wallets
+from fleet.store import cabinets, pages, payments, rows, wallets
 from fleet.store import orders as order_rows
 from fleet.store.database import Connection
 from fleet.store.payments import PaymentRow
@@ -69,13 +69,12 @@ async def needed_fen(connection: Connection, rules: OrdersSection, code: str, ch
     Refuses unknown_code, unknown_tariff, bad_choice, and no_money if the amount is too small for any charge.
     """
     outlet = await cabinets.by_code(connection, code)
-    cabinet = None if outlet is None else await cabinets.get(connection, outlet.company_id, outlet.cabinet)
-    if outlet is None or cabinet is None:
+    row = None if outlet is None else await pages.scanned(connection, code)
+    if outlet is None or row is None:
         raise Refused("unknown_code")
     wanted = start_choice(choice, amount_fen)
     pricing.check_choice(wanted)
-    now: datetime.datetime = await rows.value(connection, "SELECT now()")
-    posted = await orders.tariff_for(connection, cabinet, outlet.number, "", now)
+    posted = orders.chosen(orders.posted_of(row.tariffs), row, row.outlet, "", row.now)
     tariff = pricing.session_tariff(posted, wanted, 0)
     balance = amount_fen if choice == "amount" else max(rules.full_hold_fen, rules.minimum_hold_fen)
     return pricing.hold_fen(rules, tariff, wanted, balance, outlet.max_power_w)

@@ -68,6 +68,21 @@ async def pool(url: str, size: int = 10, *, least: int = 1) -> AsyncIterator[Poo
         await opened.close()
 
 
+@contextlib.asynccontextmanager
+async def reading(pool: Pool) -> AsyncIterator[Connection]:
+    """Give a connection for statements that only read, or write alone: each is a transaction of its own.
+
+    Without BEGIN and COMMIT a page waits for the database a third as often.
+    """
+    async with pool.connection() as connection:
+        await connection.set_autocommit(True)
+        try:
+            yield connection
+        finally:
+            if not connection.closed:
+                await connection.set_autocommit(False)
+
+
 @functools.cache
 def steps() -> list[tuple[int, str, str]]:
     """Return the migrations in order: version, file name, SQL."""

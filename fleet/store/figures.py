@@ -54,6 +54,15 @@ async def of_orders(connection: Connection) -> list[OrderFigures]:
     )
 
 
+async def orders_set_aside(connection: Connection) -> int:
+    """Return the number of orders that failed for a reason of their own and are not over yet."""
+    sql = (
+        "SELECT count(*) FROM order_set_aside JOIN charge_order ON number = order_number"
+        " WHERE state NOT IN ('paid_out', 'given_back')"
+    )
+    return int(await rows.value(connection, sql))
+
+
 async def facts(connection: Connection) -> tuple[int, int]:
     """Return the number of facts taken up, and of those set aside."""
     taken = await rows.value(connection, "SELECT coalesce(sum(number), 0)::bigint FROM fact_position")

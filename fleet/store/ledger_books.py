@@ -1,7 +1,7 @@
 """The ledger in PostgreSQL, by the rules of `cabinet.billing.ledger`.
 
 `post_all` locks and reads everything that its transactions touch, runs the cabinet's own `ledger.post` on it in memory,
-and writes the result, all in a fixed number of statements: a batch of a hundred settlements costs the same six as one.
+and writes the result, all in two round trips: a batch of a hundred settlements costs the same as one.
 Accounts are locked in the order of company and name, so that two batches never wait for each other in a circle.
 """
 
@@ -69,30 +69,31 @@ async def lock(
     accounts |= set(also)
     ordered = sorted(accounts)
     companies, names = [company for company, _ in ordered], [name for _, name in ordered]
-    await connection.execute(
-        "INSERT INTO account (company_id, name, balance_fen)"
-        " SELECT company_id, name, 0 FROM unnest(%s::bigint[], %s::text[]) AS new (company_id, name)"
-        " ORDER BY company_id, name ON CONFLICT DO NOTHING",
-        (companies, names),
-    )
-    cursor = await connection.execute(
-        "SELECT company_id, name, balance_fen FROM account"
-        " WHERE (company_id, name) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))"
-        " ORDER BY company_id, name FOR UPDATE",
-        (companies, names),
-    )
+    async with connection.pipeline():  # one round trip; each statement sees what the one before waited for
+        await connection.execute(
+            "INSERT INTO account (company_id, name, balance_fen)"
+            " SELECT company_id, name, 0 FROM unnest(%s::bigint[], %s::text[]) AS new (company_id, name)"
+            " ORDER BY company_id, name ON CONFLICT DO NOTHING",
+            (companies, names),
+        )
+        locked = await connection.execute(
+            "SELECT company_id, name, balance_fen FROM account"
+            " WHERE (company_id, name) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))"
+            " ORDER BY company_id, name FOR UPDATE",
+            (companies, names),
+        )
+        # After the locks: a transaction of the same key touches the same accounts, so it is done or waits for these.
+        earlier = await connection.execute(
+            "SELECT ledger_transaction.company_id, key, account, amount_fen"
+            " FROM ledger_transaction JOIN posting ON transaction_id = id"
+            " WHERE (ledger_transaction.company_id, key) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))",
+            ([each.company_id for each in wanted], [each.transaction.key for each in wanted]),
+        )
     balances: dict[int, dict[str, int]] = {}
-    for company_id, name, balance_fen in await cursor.fetchall():
+    for company_id, name, balance_fen in await locked.fetchall():
         balances.setdefault(company_id, {})[name] = balance_fen
-    # After the locks: a transaction of the same key touches the same accounts, so it is either done or waits for these.
-    cursor = await connection.execute(
-        "SELECT ledger_transaction.company_id, key, account, amount_fen"
-        " FROM ledger_transaction JOIN posting ON transaction_id = id"
-        " WHERE (ledger_transaction.company_id, key) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))",
-        ([each.company_id for each in wanted], [each.transaction.key for each in wanted]),
-    )
     posted: dict[int, dict[str, tuple[Posting, ...]]] = {}
-    for company_id, key, account, amount_fen in await cursor.fetchall():
+    for company_id, key, account, amount_fen in await earlier.fetchall():
         of_company = posted.setdefault(company_id, {})
         of_company[key] = (*of_company.get(key, ()), Posting(account, amount_fen))
     ids = {company for company, _ in accounts} | {each.company_id for each in wanted}
@@ -100,43 +101,33 @@ async def lock(
 
 
 async def write(connection: Connection, books: dict[int, LoadedBooks]) -> None:
-    """Write the entries made since `lock`; its accounts must have been locked."""
+    """Write the entries made since `lock`, in one statement; its accounts must have been locked."""
     entered = [(company_id, each) for company_id, of_company in books.items() for each in of_company.entered]
     if not entered:
         return
-    cursor = await connection.execute(
-        "INSERT INTO ledger_transaction (company_id, key, kind, note)"
-        " SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) RETURNING id, company_id, key",
+    lines = [(company_id, each.key, posting) for company_id, each in entered for posting in each.postings]
+    changes: dict[Account, int] = {}
+    for company_id, _, posting in lines:
+        account = (company_id, posting.account)
+        changes[account] = changes.get(account, 0) + posting.amount_fen
+    await connection.execute(
+        "WITH entry AS (INSERT INTO ledger_transaction (company_id, key, kind, note)"
+        " SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) RETURNING id, company_id, key),"
+        " line AS (INSERT INTO posting (transaction_id, company_id, account, amount_fen)"
+        " SELECT id, company_id, account, amount_fen FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[])"
+        " AS new (company_id, key, account, amount_fen) JOIN entry USING (company_id, key))"
+        " UPDATE account SET balance_fen = balance_fen + change"
+        " FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS new (of_company, of_name, change)"
+        " WHERE company_id = of_company AND name = of_name",
         (
             [company_id for company_id, _ in entered],
             [each.key for _, each in entered],
             [each.kind for _, each in entered],
             [each.note for _, each in entered],
-        ),
-    )
-    ids = {(company_id, key): number for number, company_id, key in await cursor.fetchall()}
-    lines = [
-        (ids[company_id, each.key], company_id, posting) for company_id, each in entered for posting in each.postings
-    ]
-    await connection.execute(
-        "INSERT INTO posting (transaction_id, company_id, account, amount_fen)"
-        " SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[])",
-        (
-            [number for number, _, _ in lines],
-            [company_id for _, company_id, _ in lines],
+            [company_id for company_id, _, _ in lines],
+            [key for _, key, _ in lines],
             [posting.account for _, _, posting in lines],
             [posting.amount_fen for _, _, posting in lines],
-        ),
-    )
-    changes: dict[Account, int] = {}
-    for _, company_id, posting in lines:
-        account = (company_id, posting.account)
-        changes[account] = changes.get(account, 0) + posting.amount_fen
-    await connection.execute(
-        "UPDATE account SET balance_fen = balance_fen + change FROM"
-        " unnest(%s::bigint[], %s::text[], %s::bigint[]) AS new (of_company, of_name, change)"
-        " WHERE company_id = of_company AND name = of_name",
-        (
             [company_id for company_id, _ in changes],
             [name for _, name in changes],
             list(changes.values()),

@@ -8,6 +8,7 @@ from fleet.store import rows
 from fleet.store.database import Connection
 
 OPEN = ("created", "held", "sent", "accepted", "charging")  # the outlet and the resident are taken
+IS_OPEN = "charge_order.state IN ('created', 'held', 'sent', 'accepted', 'charging')"  # as the partial indexes have it
 
 
 class OrderRow(msgspec.Struct, frozen=True):
@@ -67,23 +68,13 @@ async def get(connection: Connection, company_id: int, number: str) -> OrderRow 
     return await rows.one(connection, OrderRow, f"{_ORDER} AND number = %(n)s", {"company": company_id, "n": number})
 
 
-async def by_request(connection: Connection, company_id: int, resident_id: int, request_key: str) -> OrderRow | None:
-    """Return the order that this tap has made before, or None."""
-    return await rows.one(
-        connection,
-        OrderRow,
-        f"{_ORDER} AND resident_id = %(resident)s AND request_key = %(key)s",
-        {"company": company_id, "resident": resident_id, "key": request_key},
-    )
-
-
 async def open_of(connection: Connection, company_id: int, resident_id: int) -> OrderRow | None:
     """Return the resident's order that is not over yet; there is at most one."""
     return await rows.one(
         connection,
         OrderRow,
-        f"{_ORDER} AND resident_id = %(resident)s AND state = ANY(%(open)s)",
-        {"company": company_id, "resident": resident_id, "open": list(OPEN)},
+        f"{_ORDER} AND resident_id = %(resident)s AND {IS_OPEN}",
+        {"company": company_id, "resident": resident_id},
     )
 
 
@@ -92,8 +83,8 @@ async def open_at(connection: Connection, company_id: int, cabinet: str, outlet:
     return await rows.one(
         connection,
         OrderRow,
-        f"{_ORDER} AND cabinet = %(cabinet)s AND outlet = %(outlet)s AND state = ANY(%(open)s)",
-        {"company": company_id, "cabinet": cabinet, "outlet": outlet, "open": list(OPEN)},
+        f"{_ORDER} AND cabinet = %(cabinet)s AND outlet = %(outlet)s AND {IS_OPEN}",
+        {"company": company_id, "cabinet": cabinet, "outlet": outlet},
     )
 
 

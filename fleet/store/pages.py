@@ -47,21 +47,28 @@ class SignedIn(msgspec.Struct, frozen=True):
     unused_s: float
 
 
-async def scanned(connection: Connection, code: str) -> ScannedOutlet | None:
-    """Return the outlet with this printed code, of any company: the code is public and leads to its company."""
-    return await rows.one(
-        connection,
-        ScannedOutlet,
+def scanned_sql(more: str = "") -> str:
+    """Return the statement for the outlet with the code `%(code)s`, with `more` columns."""
+    return (
         f"SELECT {cabinets.COLUMNS}, cabinet.state, outlet.number AS outlet, code, company.name AS company,"
         " complaint_phone, desired.applied_value AS tariffs, now() AS now,"
         " EXISTS (SELECT 1 FROM charge_order WHERE charge_order.cabinet = cabinet.id"
-        " AND charge_order.outlet = outlet.number AND charge_order.state = ANY(%(open)s)) AS taken"
+        f" AND charge_order.outlet = outlet.number AND {orders.IS_OPEN}) AS taken{', ' if more else ''}{more}"
         " FROM outlet JOIN cabinet ON cabinet.id = outlet.cabinet JOIN site ON site.id = cabinet.site_id"
         " JOIN company ON company.id = cabinet.company_id"
         " LEFT JOIN desired ON desired.cabinet = cabinet.id AND desired.kind = 'tariffs'"
-        " WHERE code = %(code)s AND cabinet.revoked IS NULL",
-        {"code": code, "open": list(orders.OPEN)},
+        " WHERE code = %(code)s AND cabinet.revoked IS NULL"
     )
+
+
+async def scanned(connection: Connection, code: str) -> ScannedOutlet | None:
+    """Return the outlet with this printed code, of any company: the code is public and leads to its company."""
+    return await rows.one(connection, ScannedOutlet, scanned_sql(), {"code": code})
+
+
+async def cabinet_of(connection: Connection, code: str) -> str:
+    """Return the cabinet of the outlet with this printed code; empty if there is none."""
+    return str(await rows.value(connection, "SELECT cabinet FROM outlet WHERE code = %s", (code,)) or "")
 
 
 async def signed_in(connection: Connection, token_hash: str, at: str = "") -> SignedIn | None:

@@ -17,7 +17,7 @@ from cabinet.errors import Refused
 from cabinet.secret_hash import matches
 from cabinet.service.ports import ResidentView
 from fleet.config import FleetConfig
-from fleet.store import cabinets, logins, pages, residents
+from fleet.store import cabinets, database, logins, pages, residents
 from fleet.store.database import Connection, Pool
 from fleet.store.residents import FleetResidentRow
 from fleet.web.sms import SmsNotSent, SmsPort
@@ -170,7 +170,7 @@ class FleetAccounts:
 
     async def resident(self, token: str, at: str = "") -> ResidentView:
         hashed = token_hash(token)
-        async with self._pool.connection() as connection:
+        async with database.reading(self._pool) as connection:
             row = await pages.signed_in(connection, hashed, at)
             if row is None:
                 raise Refused("signed_out")

@@ -6,6 +6,7 @@ A start writes the order and waits for its answer; the worker sends it. Nothing 
 import asyncio
 import contextlib
 import datetime
+import functools
 import itertools
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -35,7 +36,7 @@ from cabinet.uplink.messages import ANSWER_WITHIN_S
 from fleet import orders
 from fleet.config import FleetConfig
 from fleet.money.payments.accounts import MerchantAccounts
-from fleet.store import cabinets, companies, pages, wallets
+from fleet.store import cabinets, companies, database, pages, wallets
 from fleet.store import orders as order_rows
 from fleet.store.cabinets import CabinetRow
 from fleet.store.database import Connection, Pool
@@ -104,7 +105,7 @@ class FleetCharges:
         if isinstance(of, FleetOutletView):
             return of.place
         assert isinstance(of, FleetSessionView)  # all views of a fleet are its own
-        async with self._pool.connection() as connection:
+        async with database.reading(self._pool) as connection:
             row = await cabinets.get(connection, of.company_id, of.cabinet)
             return self._frame if row is None else await self._place(connection, row)
 
@@ -118,7 +119,7 @@ class FleetCharges:
         )
 
     async def _outlet(self, code: str) -> FleetOutletView:
-        async with self._pool.connection() as connection:
+        async with database.reading(self._pool) as connection:
             row = await self._scanned(connection, code)
             self._remember(row)
             place = self._place_of(row, row.company, row.complaint_phone, row.now)
@@ -136,13 +137,13 @@ class FleetCharges:
         now = asyncio.get_running_loop().time()
         row, read_at = self._priced.get(code, (None, 0.0))
         if row is None or now - read_at > PRICED_S:
-            async with self._pool.connection() as connection:
+            async with database.reading(self._pool) as connection:
                 row = await self._scanned(connection, code)
         tariff = self._tariff(row, group)
         if tariff is None:
             return None
         minute = pricing.SiteTime(row.timezone).minute(views.wall(row.now))
-        return pricing.price_view(tariff, minute, power_w or pricing.EXAMPLE_POWER_W)
+        return _price_view(tariff, minute, power_w or pricing.EXAMPLE_POWER_W)
 
     async def _scanned(self, connection: Connection, code: str) -> ScannedOutlet:
         """Return the outlet with this code and its cabinet. Refuses unknown_code."""
@@ -194,10 +195,10 @@ class FleetCharges:
         Besides the refusals of `orders.place`, refuses with the cabinet's own code, or with no_answer; then the hold is
         back already. An order without an answer is returned as it is: its page tells what happens next.
         """
-        async with self._pool.connection() as connection:
+        async with database.reading(self._pool) as connection:
             company_id = await self._company_of(connection, resident_id)
-            row = await self._scanned(connection, code)
-        with self._notices.subscribed(row.id) as changed:
+            cabinet = await pages.cabinet_of(connection, code)
+        with self._notices.subscribed(cabinet) as changed:
             async with self._pool.connection() as connection:
                 order = await orders.place(connection, self._rules, company_id, resident_id, code, choice, request_key)
             order = await self._later(order, changed, ANSWER_WITHIN_S, lambda each: each.state not in views.ON_ITS_WAY)
@@ -207,7 +208,7 @@ class FleetCharges:
         return await self.session(resident_id, order.number)
 
     async def stop(self, resident_id: int, session_id: str) -> SessionView:
-        async with self._pool.connection() as connection:
+        async with database.reading(self._pool) as connection:
             order = await self._own(connection, resident_id, session_id)
         with self._notices.subscribed(order.cabinet) as changed:
             async with self._pool.connection() as connection:
@@ -216,7 +217,7 @@ class FleetCharges:
         return await self.session(resident_id, session_id)
 
     async def session(self, resident_id: int, session_id: str) -> SessionView:
-        async with self._pool.connection() as connection:
+        async with database.reading(self._pool) as connection:
             order = await self._own(connection, resident_id, session_id)
             return (await self._views(connection, [order]))[0]
 
@@ -224,14 +225,14 @@ class FleetCharges:
         return (await self.history(resident_id, None, limit)).charges
 
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]:
-        async with self._pool.connection() as connection:
+        async with database.reading(self._pool) as connection:
             order = await self._own(connection, resident_id, session_id)
             return await pages.curve(connection, order)
 
     async def history(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
         most = max(1, min(limit, MAX_A_PAGE))
         until = None if before is None else _moment(before)
-        async with self._pool.connection() as connection:
+        async with database.reading(self._pool) as connection:
             company_id = await self._company_of(connection, resident_id)
             found = await order_rows.of_resident(connection, company_id, resident_id, until, most + 1)
             shown = await self._views(connection, found[:most])
@@ -239,7 +240,7 @@ class FleetCharges:
 
     async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage:
         most = max(1, min(limit, MAX_A_PAGE))
-        async with self._pool.connection() as connection:
+        async with database.reading(self._pool) as connection:
             company_id = await self._company_of(connection, resident_id)
             found = await wallets.statement(connection, company_id, resident_id, before, most + 1)
         lines = [_wallet_line(each) for each in found[:most]]
@@ -270,7 +271,7 @@ class FleetCharges:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), min(left_s, 1.0))  # a notice may be lost with its connection
             changed.clear()
-            async with self._pool.connection() as connection:
+            async with database.reading(self._pool) as connection:
                 now = await order_rows.get(connection, order.company_id, order.number)
             assert now is not None  # orders are never deleted
             order = now
@@ -303,6 +304,12 @@ class FleetCharges:
             row = await cabinets.get(connection, company_id, order.cabinet) if order.open else None
             shown.append(views.session_of(order, row, records.get(order.number)))
         return shown
+
+
+@functools.lru_cache(maxsize=MAX_PRICED)
+def _price_view(tariff: Tariff, minute: int, power_w: int) -> PriceView:
+    """Return the prices with their example, which is the same for everybody within a minute."""
+    return pricing.price_view(tariff, minute, power_w)
 
 
 def _free_of(row: CabinetRow, codes: dict[tuple[str, int], str], but_not: int) -> Iterator[NearOutlet]:

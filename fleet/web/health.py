@@ -59,6 +59,7 @@ async def metrics(pool: Pool) -> str:
     async with pool.connection() as connection:
         now = await figures.of_cabinets(connection)
         orders = await figures.of_orders(connection)
+        aside = await figures.orders_set_aside(connection)
         taken, set_aside = await figures.facts(connection)
         alarms = await figures.log_alarms(connection)
     online = [('{state="online"}', now.online), ('{state="offline"}', now.offline)]
@@ -78,6 +79,7 @@ async def metrics(pool: Pool) -> str:
             "Orders that are not over.",
             [(f'{{state="{each.state}"}}', each.orders) for each in orders],
         ),
+        Family("fleet_orders_set_aside", "gauge", "Orders that failed and are not over.", [("", aside)]),
         Family("fleet_order_unanswered_seconds", "gauge", "Age of the oldest unanswered order.", [("", unanswered_s)]),
         Family("fleet_log_alarms", "gauge", "Problems found in mirrored usage logs.", [("", alarms)]),
     )

@@ -1,6 +1,7 @@
 """Migrations: once, in order, one process at a time, and never over a newer schema. And fleet.toml, checked."""
 
 import asyncio
+import contextlib
 
 import psycopg
 import pytest
@@ -66,6 +67,26 @@ def test_a_database_that_is_not_there_is_one_line(run):
     with pytest.raises(StoreError, match="database: ") as refused:
         run(database.connect("postgresql:///x?host=/nonexistent"))
     assert "\n" not in str(refused.value)
+
+
+def test_a_connection_that_was_read_from_begins_transactions_again(url, run):
+    async def body():
+        async with database.pool(url, 1) as pool:
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                async with database.reading(pool) as connection:
+                    await connection.execute("SELECT 1 / 0")
+            async with database.reading(pool) as connection:
+                await connection.execute("SELECT 1")
+                assert connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+            with contextlib.suppress(KeyError):
+                async with pool.connection() as connection:
+                    await connection.execute("INSERT INTO company (name) VALUES ('half')")
+                    raise KeyError
+            async with database.reading(pool) as connection:
+                cursor = await connection.execute("SELECT count(*) FROM company")
+                assert await cursor.fetchall() == [(0,)]
+
+    run(body())
 
 
 GOOD = '[database]\nurl = "postgresql:///fleet"\n[web]\npublic_url = "https://a.example"\n'

@@ -210,9 +210,10 @@ def test_an_order_that_cannot_be_sent_is_given_back_without_a_broker(url, run):
                 connection, scene.config(url).orders, company.company_id, resident, scene.code_of("c-one", 3),
                 StartChoice("full"), "tap",
             )  # fmt: skip
-            assert await sending.end_overdue(connection, 72) == []
+            assert await sending.overdue(connection, 72) == []
             await connection.execute("UPDATE charge_order SET made = now() - interval '31 s'")
-            assert await sending.end_overdue(connection, 72) == [order.number]
+            assert await sending.overdue(connection, 72) == [order.number]
+            await sending.give_back(connection, [order.number], 72)
             after = await table.get(connection, company.company_id, order.number)
             assert after is not None
             assert after.state == "given_back"

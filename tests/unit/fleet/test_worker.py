@@ -299,7 +299,7 @@ def test_a_worker_killed_between_the_commit_of_sent_and_the_broker_sends_nothing
             async def killed_here(pool, order):
                 return
 
-            killed._send_start = killed_here
+            killed._sender._send_start = killed_here
             async with working(killed):
                 await site.online()
                 order = await site.place()

@@ -61,6 +61,7 @@ async def test_metrics_are_in_the_text_format(url: str) -> None:
     lines = text.splitlines()
     assert 'fleet_cabinets{state="online"} 2' in lines
     assert 'fleet_cabinets{state="offline"} 1' in lines
+    assert "fleet_orders_set_aside 0" in lines
     assert any(line.startswith("fleet_orders{state=") and line.endswith(" 1") for line in lines)
     for line in lines:
         assert line.startswith(("# HELP fleet_", "# TYPE fleet_", "fleet_")), line

@@ -13,8 +13,8 @@ from cabinet_testing.protection_harness import OutletHarness
 HOUR = 3600.0
 
 
-def follow(curve, hours: float, step_s: float = 5.0, resumed: bool = False):
-    """Feed the curve (W by s) to one outlet; the trip and the hour it came at.
+def follow(curve, hours: float, step_s: float = 5.0, resumed: bool = False, mains=lambda at_s: 220.0):
+    """Feed the curve (W by s) and the mains (V by s) to one outlet; the trip and the hour it came at.
 
     With readings closer together than 5 s, only the protection against a runaway judges them: it alone remembers hours.
     """
@@ -27,6 +27,7 @@ def follow(curve, hours: float, step_s: float = 5.0, resumed: bool = False):
     harness.inputs.resumed = resumed
     for turn in range(int(hours * HOUR / step_s)):
         harness.values["power_mw"] = round(1000 * curve(turn * step_s))
+        harness.values["voltage_mv"] = round(1000 * mains(turn * step_s))
         if (trip := harness.step(int(step_s * 1e9))) is not None:
             return trip, turn * step_s / HOUR
     return None, hours
@@ -77,6 +78,40 @@ def test_balancing_in_pulses_is_no_runaway():
 
 def test_rising_power_at_constant_current_is_a_healthy_lithium_battery():
     assert follow(lambda at_s: 150 + 12 * at_s / HOUR, 5)[0] is None
+
+
+def evening(at_s: float) -> float:
+    """Return the mains of a compound, V: it falls by 11 % while people cook, and recovers in two hours of the night."""
+    hour = at_s / HOUR
+    if hour < 2:
+        return 232 - 13 * max(0.0, hour)
+    return 206 + 12 * min(max(0.0, hour - 3), 2)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.008])
+@pytest.mark.parametrize(
+    "watts",
+    [lambda volts: 160 * (volts / 220) ** 2, lambda volts: max(8.0, 800 * (volts / 220 - 0.82))],
+    ids=["resistor", "charger without regulation"],
+)
+def test_load_that_follows_the_mains_is_no_runaway(watts, noise):
+    chance = random.Random(11)
+
+    def mains(at_s):
+        return evening(at_s) * (1 + noise * chance.uniform(-1, 1))
+
+    assert follow(lambda at_s: watts(evening(at_s)), 9, mains=mains)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("mains", "before"),
+    [(lambda at_s: evening(at_s - 3 * HOUR), 8.8), (lambda at_s: 220 + 5 * math.sin(at_s / 200), 9.0)],
+    ids=["the mains recovers just then", "the mains goes up and down by 2 % all the time"],
+)
+def test_runaway_is_found_although_the_mains_changes(mains, before):
+    trip, hour = follow(lambda at_s: lead_acid(at_s) + 15 * max(0.0, at_s / HOUR - 6.0), 12, mains=mains)
+    assert trip.fault is Fault.THERMAL_RUNAWAY
+    assert hour < before
 
 
 @pytest.mark.parametrize("hours", [8.5, 10])
