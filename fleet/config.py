@@ -143,7 +143,13 @@ class OrdersSection(Section, frozen=True, kw_only=True):
 class PaymentsSection(Section, frozen=True, kw_only=True):
     """Payments by phone. `fleet merchant add` connects the accounts of a company; without any, none is offered."""
 
-    key: Annotated[str, text("file of the key that seals the accounts' secrets in the database")] = "trust/payments.key"
+    key: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            description="file of the key that seals the accounts' secrets; empty: payments.key in `trust.folder`",
+        ),
+    ] = ""
     expires_minutes: Annotated[int, number("a payment can be made for so long", least=2, most=120)] = 10
     wechat_url: Annotated[str, text("WeChat Pay's API", pattern="^https?://[^ ?]+[^ ?/]$", longest=200)] = (
         "https://api.mch.weixin.qq.com"
@@ -209,7 +215,8 @@ def parse(source_text: str, source: str = "fleet.toml", folder: Path = Path()) -
         file=_absolute(found.sms.file, folder),
         access_key_secret=_absolute(found.sms.access_key_secret, folder),
     )
-    payments = msgspec.structs.replace(found.payments, key=_absolute(found.payments.key, folder))
+    key = _absolute(found.payments.key, folder) or str(Path(trust.folder) / "payments.key")
+    payments = msgspec.structs.replace(found.payments, key=key)
     return msgspec.structs.replace(found, broker=broker, trust=trust, web=web, sms=sms, payments=payments)
 
 
