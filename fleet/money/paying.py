@@ -39,6 +39,9 @@ CHARGE_FEN = (100, 200, 500)
 """Amounts offered for a charge, beside "until full"."""
 
 MAX_OPEN_AN_HOUR = 20  # payments begun by one resident
+PAYMENT_KEY = "payment:"
+"""The begin of the request key of an order that was paid by phone; no form of ours can have a colon in its key."""
+
 CHANNEL = "fleet_payment"
 """Notified with a payment's number at each change."""
 
@@ -266,7 +269,7 @@ async def use(connection: Connection, rules: OrdersSection, number: str) -> Paym
         async with connection.transaction():
             order = await orders.place(
                 connection, rules, row.company_id, row.resident_id, row.code,
-                start_choice(row.choice, row.amount_fen), f"payment:{number}",
+                start_choice(row.choice, row.amount_fen), f"{PAYMENT_KEY}{number}",
             )  # fmt: skip
         book.step(number, PaymentStep.START, order.number, order_number=order.number)
     except Refused as refusal:

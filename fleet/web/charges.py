@@ -35,6 +35,7 @@ from cabinet.service.ports import (
 from cabinet.uplink.messages import ANSWER_WITHIN_S
 from fleet import orders
 from fleet.config import FleetConfig
+from fleet.money.paying import PAYMENT_KEY
 from fleet.money.payments.accounts import MerchantAccounts
 from fleet.store import cabinets, companies, database, pages, wallets
 from fleet.store import orders as order_rows
@@ -302,7 +303,8 @@ class FleetCharges:
         shown: list[SessionView] = []
         for order in found:
             row = await cabinets.get(connection, company_id, order.cabinet) if order.open else None
-            shown.append(views.session_of(order, row, records.get(order.number)))
+            view = views.session_of(order, row, records.get(order.number))
+            shown.append(msgspec.structs.replace(view, paid_by_phone=order.request_key.startswith(PAYMENT_KEY)))
         return shown
 
 

@@ -60,7 +60,8 @@ class FleetSessionView(SessionView, frozen=True, kw_only=True):
     """An order as its resident sees it; `session_id` is the order's number.
 
     `on_its_way`: the cabinet has not answered yet, `asking` if that takes unusually long; `not_started`: the code of
-    the reason why it never was a charge, and the hold is back.
+    the reason why it never was a charge, and the hold is back. `paid_by_phone`: the rest goes back to where it came
+    from.
     """
 
     cabinet: str
@@ -68,6 +69,7 @@ class FleetSessionView(SessionView, frozen=True, kw_only=True):
     on_its_way: bool = False
     asking: bool = False
     not_started: str | None = None
+    paid_by_phone: bool = False
 
 
 def wall(moment: datetime.datetime) -> WallTime:
