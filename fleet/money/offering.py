@@ -46,7 +46,7 @@ async def offer(
         made = await account.platform.create(request)
     except PlatformRefused as error:
         log.warning("payment %s: not offered: %s", row.number, error)
-        report = await ask(pool, account, rules, row)  # a refusal may be about an offer whose answer was lost
+        report = await ask(pool, account, rules, row)  # it may refuse because an earlier offer was taken up
         if report.state == "paid":
             return await _again(pool, row)
         async with pool.connection() as connection:

@@ -77,7 +77,7 @@ class PaymentWatcher:
     # --- rows alone --------------------------------------------------------------------------------------------------
 
     async def _use_paid(self) -> None:
-        """Use payments whose process was killed between the booking and the charge."""
+        """Use payments that were left between their booking and their charge, as by a kill."""
         for number in await self._numbers("SELECT number FROM payment WHERE state = 'paid' ORDER BY paid"):
             await self._apart(number, lambda c, n=number: paying.use(c, self._rules, n))  # type: ignore[misc]
 

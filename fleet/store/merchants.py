@@ -75,7 +75,7 @@ async def everyone(connection: Connection) -> list[MerchantRow]:
 
 
 async def resident_of(connection: Connection, company_id: int, platform: str, app: str, payer: str) -> int:
-    """Return the resident of a person whom the platform names `payer`; a new person becomes a resident."""
+    """Return the resident that the platform names `payer`; a new person becomes a resident."""
     sql = "SELECT resident_id FROM payer WHERE company_id = %s AND platform = %s AND app = %s AND payer = %s"
     key = (company_id, platform, app, payer)
     known = await rows.value(connection, sql, key)

@@ -38,7 +38,7 @@ _APPS = (("MicroMessenger", "wechat"), ("AlipayClient", "alipay"))
 
 
 def app_of(request: PageRequest) -> str:
-    """Return the platform whose app shows the page; "" for any other browser."""
+    """Return the platform of the app that shows the page; "" for any other browser."""
     agent = request.headers.get("user-agent", "")
     return next((platform for word, platform in _APPS if word in agent), "")
 

@@ -115,7 +115,7 @@ class FleetPayments:
     async def payer_of(
         self, account: MerchantAccount, code: str, resident_id: int | None
     ) -> tuple[PayingResident, str]:
-        """Return the resident whom the platform names for `code`, and that name; who is signed in stays so.
+        """Return the resident that the platform names for `code`, and that name; a visitor who is signed in stays so.
 
         Refuses platform_unreachable, bad_request.
         """

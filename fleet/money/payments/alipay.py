@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cabinet.errors import CabinetError
-from fleet.money.payments import alipay_signing, bills
+from fleet.money.payments import alipay_signing, bills, rsa_signing
 from fleet.money.payments.alipay_account import AlipayAddresses, AlipaySecrets, AlipaySettings
 from fleet.money.payments.http import PlatformHttp
 from fleet.money.payments.port import (
@@ -192,8 +192,8 @@ class AlipayPay:
                 raise NotificationRefused(f"signed with an unknown certificate: {error}") from error
         for key in [self._keys[named]] if named else self._keys.values():
             try:
-                alipay_signing.verify(key, text, fields.get("sign", ""))
-            except alipay_signing.BadSignature:
+                rsa_signing.verify(key, text, fields.get("sign", ""))
+            except rsa_signing.BadSignature:
                 continue
             return
         raise NotificationRefused("the signature does not fit")
@@ -240,7 +240,7 @@ class AlipayPay:
             **plain,
         }
         given = {name: value for name, value in parameters.items() if value}
-        return {**given, "sign": alipay_signing.sign(self._key, alipay_signing.signed_text(given))}
+        return {**given, "sign": rsa_signing.sign(self._key, alipay_signing.signed_text(given))}
 
     async def _call(self, method: str, values: Mapping[str, str], **plain: str) -> dict[str, Any]:
         """Return the verified inner object of the answer to a call that succeeded."""
@@ -249,7 +249,7 @@ class AlipayPay:
         name = "error_response" if name not in whole else name
         try:
             inner = alipay_signing.inner_object(text, name)
-        except alipay_signing.BadSignature as error:
+        except rsa_signing.BadSignature as error:
             raise ResultUnknown("bad_answer", str(error)) from error
         found = _object(inner)
         code, detail = str(found.get("sub_code") or found.get("code", "")), str(found.get("sub_msg", ""))[:200]
@@ -282,8 +282,8 @@ class AlipayPay:
         if key is None:
             raise ResultUnknown("bad_answer", "signed with an unknown certificate")
         try:
-            alipay_signing.verify(key, inner.encode(), signature)
-        except alipay_signing.BadSignature as error:
+            rsa_signing.verify(key, inner.encode(), signature)
+        except rsa_signing.BadSignature as error:
             raise ResultUnknown("bad_answer", str(error)) from error
 
     async def _fetch_key(self, number: str) -> None:
@@ -364,7 +364,7 @@ def _key_of(found: Mapping[str, Any], roots: list[x509.Certificate], number: str
     try:
         pem = base64.b64decode(_text(found, "alipay_cert_content"), validate=True)
         named, key = alipay_signing.trusted_key(pem, roots)
-    except (binascii.Error, alipay_signing.BadSignature, ResultUnknown):
+    except (binascii.Error, rsa_signing.BadSignature, ResultUnknown):
         return None
     return key if named == number else None
 

@@ -5,20 +5,16 @@ PKCS #1 v1.5 with SHA-256. A request is signed over its parameters, sorted, with
 of its one inner object; a notification over its parameters without `sign` and `sign_type`, empty ones too.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
 
-from cabinet.errors import CabinetError
+from fleet.money.payments.rsa_signing import BadSignature
 
 SIGN_TYPE = "RSA2"
 
@@ -33,10 +29,6 @@ _NAMES = {
 }
 
 
-class BadSignature(CabinetError):
-    """A signature or a certificate that does not fit."""
-
-
 def signed_text(parameters: Mapping[str, str], *, notification: bool = False) -> bytes:
     """Return the signed text of a request, or of a notification: without `sign_type`, and with its empty values."""
     without = {"sign", "sign_type"} if notification else {"sign"}
@@ -45,18 +37,6 @@ def signed_text(parameters: Mapping[str, str], *, notification: bool = False) ->
         for name, value in sorted(parameters.items())
         if name not in without and (value or notification)
     ).encode()
-
-
-def sign(key: RSAPrivateKey, text: bytes) -> str:
-    return base64.b64encode(key.sign(text, padding.PKCS1v15(), hashes.SHA256())).decode()
-
-
-def verify(key: RSAPublicKey, text: bytes, signature: str) -> None:
-    """Raise BadSignature unless the signature is the key's for this text."""
-    try:
-        key.verify(base64.b64decode(signature, validate=True), text, padding.PKCS1v15(), hashes.SHA256())
-    except (InvalidSignature, binascii.Error, ValueError) as error:
-        raise BadSignature("the signature does not fit") from error
 
 
 def inner_object(answer: str, name: str) -> str:

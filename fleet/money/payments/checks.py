@@ -1,4 +1,4 @@
-"""Comparison of what a platform reports with our own row. Pure; the row is locked by whoever acts on the outcome."""
+"""Comparison of what a platform reports with our own row. Pure; the caller has locked the row."""
 
 from fleet.money.payments.port import CURRENCY, PaymentReport, RefundReport
 from fleet.store.payments import PaymentRow, RefundRow

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cabinet.errors import CabinetError
-from fleet.money.payments import bills, wechat_signing
+from fleet.money.payments import bills, rsa_signing, wechat_signing
 from fleet.money.payments.http import PlatformAnswer, PlatformHttp
 from fleet.money.payments.port import (
     BillLine,
@@ -119,7 +119,7 @@ class WechatPay:
             "nonceStr": nonce,
             "package": package,
             "signType": "RSA",
-            "paySign": wechat_signing.sign(self._key, text),
+            "paySign": rsa_signing.sign(self._key, text),
         }
 
     async def query(self, number: str) -> PaymentReport:
@@ -181,7 +181,7 @@ class WechatPay:
             if sent.event_type.startswith("REFUND."):
                 return self._refund_report(msgspec.json.decode(inner, type=WechatRefund), notified=True)
             return self._payment_report(msgspec.json.decode(inner, type=WechatTransaction))
-        except (wechat_signing.BadSignature, ResultUnknown) as error:
+        except (rsa_signing.BadSignature, ResultUnknown) as error:
             raise NotificationRefused(str(error)) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotificationRefused("it cannot be read") from error
@@ -268,7 +268,7 @@ class WechatPay:
             if not signed.is_fresh(self._now_s()):
                 raise ResultUnknown("bad_answer", "its time is more than 5 minutes off")
             self._keys.verify(signed, answer.body)
-        except wechat_signing.BadSignature as error:
+        except rsa_signing.BadSignature as error:
             raise ResultUnknown("bad_answer", str(error)) from error
 
     async def _fetch_keys(self) -> None:

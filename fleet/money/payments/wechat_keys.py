@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from cabinet.errors import CabinetError
-from fleet.money.payments import wechat_signing
+from fleet.money.payments import rsa_signing, wechat_signing
 from fleet.money.payments.http import PlatformAnswer
 from fleet.money.payments.port import MAX_NOTIFICATION_AGE_S
 
@@ -110,8 +110,8 @@ class WechatKeys:
         """Raise BadSignature unless a key that is known signed the body."""
         key = self.find(signed.serial)
         if key is None:
-            raise wechat_signing.BadSignature(f"signed with the unknown key {signed.serial[:64]!r}")
-        wechat_signing.verify(key, wechat_signing.answer_text(signed.timestamp, signed.nonce, body), signed.signature)
+            raise rsa_signing.BadSignature(f"signed with the unknown key {signed.serial[:64]!r}")
+        rsa_signing.verify(key, wechat_signing.answer_text(signed.timestamp, signed.nonce, body), signed.signature)
 
     # --- certificates ------------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class WechatKeys:
         try:
             found = msgspec.json.decode(answer.body, type=_Certificates)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise wechat_signing.BadSignature("the certificates cannot be read") from error
+            raise rsa_signing.BadSignature("the certificates cannot be read") from error
         before = self._certificates
         taken = dict(before)
         for each in found.data:
@@ -146,7 +146,7 @@ class WechatKeys:
         self._certificates = taken
         try:
             self.verify(SignedHeaders.of(answer.headers), answer.body)
-        except wechat_signing.BadSignature:
+        except rsa_signing.BadSignature:
             self._certificates = before
             raise
         self._fetched_s = self._now_s()
@@ -166,8 +166,8 @@ def _certificate_key(serial: str, pem: bytes) -> RSAPublicKey:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
     except ValueError as error:
-        raise wechat_signing.BadSignature("a certificate cannot be read") from error
+        raise rsa_signing.BadSignature("a certificate cannot be read") from error
     key = certificate.public_key()
     if f"{certificate.serial_number:X}" != serial.upper().lstrip("0") or not isinstance(key, RSAPublicKey):
-        raise wechat_signing.BadSignature(f"certificate {serial[:64]} is another one")
+        raise rsa_signing.BadSignature(f"certificate {serial[:64]} is another one")
     return key

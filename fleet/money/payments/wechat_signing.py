@@ -1,4 +1,4 @@
-"""Signing rules of WeChat Pay API v3. Pure: whoever calls gives times and nonces.
+"""Signing rules of WeChat Pay API v3. Pure: the caller gives times and nonces.
 
 Source: pay.weixin.qq.com, "API v3: signature, verification, decryption of notifications and certificates", as of 2026.
 Requests and answers are signed with RSA PKCS #1 v1.5 and SHA-256 over lines that end with a newline each; contents of
@@ -8,23 +8,17 @@ notifications are sealed with AES-256-GCM under the merchant's API v3 key.
 import base64
 import binascii
 
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from cabinet.errors import CabinetError
+from fleet.money.payments.rsa_signing import BadSignature, sign
 
 SCHEME = "WECHATPAY2-SHA256-RSA2048"
 PROBE = "WECHATPAY/SIGNTEST/"
 """The begin of a signature by which the platform tests that wrong ones are refused."""
 
 API_KEY_BYTES = 32
-
-
-class BadSignature(CabinetError):
-    """A signature or a seal that does not fit."""
 
 
 def request_text(method: str, target: str, timestamp: int, nonce: str, body: bytes) -> bytes:
@@ -40,18 +34,6 @@ def answer_text(timestamp: str, nonce: str, body: bytes) -> bytes:
 def bridge_text(app_id: str, timestamp: str, nonce: str, package: str) -> bytes:
     """Return the signed text of the arguments of the pay sheet."""
     return f"{app_id}\n{timestamp}\n{nonce}\n{package}\n".encode()
-
-
-def sign(key: RSAPrivateKey, text: bytes) -> str:
-    return base64.b64encode(key.sign(text, padding.PKCS1v15(), hashes.SHA256())).decode()
-
-
-def verify(key: RSAPublicKey, text: bytes, signature: str) -> None:
-    """Raise BadSignature unless the signature is the key's for this text."""
-    try:
-        key.verify(base64.b64decode(signature, validate=True), text, padding.PKCS1v15(), hashes.SHA256())
-    except (InvalidSignature, binascii.Error, ValueError) as error:
-        raise BadSignature("the signature does not fit") from error
 
 
 def authorization(

@@ -314,7 +314,7 @@ class SimAlipay:
 
 
 class _GbkInfo(zipfile.ZipInfo):
-    """An entry whose name is in GBK and does not say so, as the platform writes it."""
+    """An entry with a name in GBK that does not say so, as the platform writes it."""
 
     def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802  # the name in zipfile
         return self.filename.encode("gb18030"), self.flag_bits

@@ -154,7 +154,7 @@ class SimWechat:
 
     @staticmethod
     def _owner(merchant: SimMerchant, values: dict[str, Any], *, partner: bool) -> str:
-        """Return whose money it is: the merchant's, or that of one of its sub-merchants."""
+        """Return the owner of the money: the merchant, or one of its sub-merchants."""
         sub = values.get("sub_mchid", "")
         if sub and sub not in merchant.subs:
             raise SimRefusal("no_merchant")
