@@ -364,7 +364,7 @@ class FakeService:
     async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
         raise Refused("expired")  # no login here has a second factor
 
-    async def sign_in_staff(self, name: str, password: str, address: str) -> str:
+    async def sign_in_staff(self, name: str, password: str, address: str, at: str = "") -> str:
         self._refuse("sign_in_staff")
         if self.passwords.get(name) != password:
             raise Refused("wrong_card_or_pin")

@@ -94,8 +94,13 @@ class FleetHarness:
     def stop(self, order: StartOrder) -> StopOrder:
         return StopOrder(cabinet=CABINET, epoch=order.epoch, order=order.order)
 
-    def ack(self, epoch: str, number: int, again: bool = False) -> Ack:
-        return Ack(cabinet=CABINET, epoch=epoch, number=number, again=again)
+    def ack(self, epoch: str, number: int) -> Ack:
+        return Ack(cabinet=CABINET, epoch=epoch, number=number)
+
+    async def again(self, service: Service, number: int) -> Ack:
+        """Return the wish of a restored fleet for the facts after `number`."""
+        state = await self.state(service)
+        return Ack(cabinet=CABINET, epoch=state.epoch, number=number, again=True, challenge=state.challenge)
 
     # --- facts -------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 from cabinet.clock import WallTime
 from cabinet.uplink.messages import OutletReport, StateReport
 from fleet.config import FleetConfig, parse
-from fleet.store import cabinets, companies, desired, residents, wallets
+from fleet.store import cabinets, companies, desired, outlet_codes, residents, wallets
 from fleet.store.database import Connection
 
 TARIFF = """version = "2026-11"
@@ -57,6 +57,8 @@ async def add_cabinet(
             "INSERT INTO outlet (cabinet, number, code) VALUES (%s, %s, %s)",
             (cabinet, number, code_of(cabinet, number)),
         )
+    codes = [code_of(cabinet, number) for number in range(1, outlets + 1)]
+    await outlet_codes.give(connection, scene.company_id, cabinet, codes)
     state = state_of(outlets=[OutletReport(number, "free") for number in range(1, outlets + 1)])
     await connection.execute(
         "UPDATE cabinet SET online = TRUE, heard = now(), state_at = now(), state = %s, epoch = %s, boot = %s,"

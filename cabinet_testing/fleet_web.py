@@ -118,9 +118,11 @@ class FleetWeb:
                 await wallets.top_up(connection, company_id, resident_id, fen, f"first-{resident_id}")
         return resident_id
 
-    async def browser(self, resident_id: int | None = None, language: str = "zh") -> FleetBrowser:
-        """Return a browser, signed in as this resident."""
-        browser = await self._browser(language)
+    async def browser(
+        self, resident_id: int | None = None, language: str = "zh", address: str = "127.0.0.1"
+    ) -> FleetBrowser:
+        """Return a browser at this network address, signed in as this resident."""
+        browser = await self._browser(language, address)
         if resident_id is not None:
             token = f"resident-{resident_id}"
             await self._sign_in(token, resident_id=resident_id)
@@ -145,9 +147,11 @@ class FleetWeb:
         browser.client.cookies.set("staff", token)
         return browser
 
-    async def _browser(self, language: str) -> FleetBrowser:
+    async def _browser(self, language: str, address: str = "127.0.0.1") -> FleetBrowser:
         client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app), base_url=ADDRESS, headers={"accept-language": language}
+            transport=httpx.ASGITransport(self.app, client=(address, 40_000)),
+            base_url=ADDRESS,
+            headers={"accept-language": language},
         )
         await self._clients.enter_async_context(client)
         return FleetBrowser(client)

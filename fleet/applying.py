@@ -3,6 +3,7 @@
 An `Applier` takes the facts of one transaction in order, and writes their effects in a fixed number of statements.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -125,6 +126,7 @@ class Applier:
             self._records[*group, record.number] = (record, fact.order, body.decode())
         if record.number >= expected:
             position.usage_number, position.usage_hash = record.number, record.record_hash
+            self._logs.setdefault(position.cabinet, {})[position.epoch] = record.number
         if fact.order is not None:
             self._orders.append((key, fact.order, fact, fork))
 
@@ -137,9 +139,7 @@ class Applier:
         others = [other for other, last in self._logs.get(cabinet, {}).items() if other != epoch and last >= number]
         if not others:
             return False
-        sql = "SELECT record_hash FROM usage_record WHERE cabinet = %s AND epoch = ANY(%s) AND number = %s"
-        cursor = await self._connection.execute(sql.encode(), (cabinet, others, number))
-        kept = {record_hash for (record_hash,) in await cursor.fetchall()}
+        kept = await self._hashes_in(cabinet, others, number)
         if record.record_hash in kept:
             return True
         if kept and await self._kept_hash((cabinet, epoch), number - 1) is None:
@@ -152,9 +152,14 @@ class Applier:
         own = await self._kept_hash(group, number)
         if own is not None:
             return {own}
+        return await self._hashes_in(group[0], list(self._logs.get(group[0], {})), number)
+
+    async def _hashes_in(self, cabinet: str, epochs: Sequence[str], number: int) -> set[str]:
+        """Return the hashes of record `number` in these epochs, also of those that this transaction brings."""
         sql = "SELECT record_hash FROM usage_record WHERE cabinet = %s AND epoch = ANY(%s) AND number = %s"
-        cursor = await self._connection.execute(sql.encode(), (group[0], list(self._logs.get(group[0], {})), number))
-        return {record_hash for (record_hash,) in await cursor.fetchall()}
+        cursor = await self._connection.execute(sql.encode(), (cabinet, epochs, number))
+        pending = (self._records.get((cabinet, epoch, number)) for epoch in epochs)
+        return {found for (found,) in await cursor.fetchall()} | {each[0].record_hash for each in pending if each}
 
     async def _kept_hash(self, group: Group, number: int) -> str | None:
         pending = self._records.get((*group, number))

@@ -22,8 +22,11 @@ REFERENCE_HEAD = """\
 # fleet.toml: every key
 
 Printed by `fleet check --reference` from the declarations in `fleet/config.py`; do not edit by hand. `fleet check`
-finds every mistake in a file, and problems of database, broker and keys. Relative paths are taken from its folder.
+finds every mistake in a file, and problems of database, broker and keys. Relative paths are taken from its folder;
+`trust/` at the beginning of a file of `[broker]` is `trust.folder`.
 """
+
+IN_TRUST = "trust/"
 
 SAMPLE: dict[str, Any] = {
     "database": {"url": "postgresql:///fleet"},
@@ -51,11 +54,11 @@ class BrokerSection(Section, frozen=True, kw_only=True):
     public_port: Annotated[int, number("port for cabinets", least=1, most=65_535)] = 8883
     ca: Annotated[
         str, Meta(max_length=200, description="file of the CA that signs the broker's certificate; empty: no TLS")
-    ] = "trust/ca.pem"
+    ] = IN_TRUST + "ca.pem"
     certificate: Annotated[str, Meta(max_length=200, description="file of the worker's client certificate (PEM)")] = (
-        "trust/fleet.pem"
+        IN_TRUST + "fleet.pem"
     )
-    key: Annotated[str, Meta(max_length=200, description="file of its private key (PEM)")] = "trust/fleet.key"
+    key: Annotated[str, Meta(max_length=200, description="file of its private key (PEM)")] = IN_TRUST + "fleet.key"
     folder: Annotated[
         str, text("folder that `fleet broker config` writes for the broker, with the revocation list")
     ] = "broker"
@@ -196,15 +199,16 @@ def load(path: Path) -> FleetConfig:
 def parse(source_text: str, source: str = "fleet.toml", folder: Path = Path()) -> FleetConfig:
     """Return the configuration in the text; its paths are absolute. Raises ConfigErrors with every mistake found."""
     found = check.parse_as(check.Form(FleetConfig, lambda: SAMPLE), _conflicts, source_text, source)
+    trusted = _absolute(found.trust.folder, folder)
     broker = msgspec.structs.replace(
         found.broker,
-        ca=_absolute(found.broker.ca, folder),
-        certificate=_absolute(found.broker.certificate, folder),
-        key=_absolute(found.broker.key, folder),
+        ca=_in_trust(found.broker.ca, folder, trusted),
+        certificate=_in_trust(found.broker.certificate, folder, trusted),
+        key=_in_trust(found.broker.key, folder, trusted),
         public_host=found.broker.public_host or found.broker.host,
         folder=_absolute(found.broker.folder, folder),
     )
-    trust = msgspec.structs.replace(found.trust, folder=_absolute(found.trust.folder, folder))
+    trust = msgspec.structs.replace(found.trust, folder=trusted)
     web = msgspec.structs.replace(
         found.web,
         tls_certificate=_absolute(found.web.tls_certificate, folder),
@@ -227,6 +231,12 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def _absolute(path: str, folder: Path) -> str:
     return str((folder / path).absolute()) if path else ""
+
+
+def _in_trust(path: str, folder: Path, trusted: str) -> str:
+    """Return an absolute path; `trust/` at its beginning is the trust folder, wherever that is."""
+    name = path.removeprefix(IN_TRUST)
+    return str(Path(trusted) / name) if name != path else _absolute(path, folder)
 
 
 def _conflicts(config: FleetConfig) -> Iterator[ConfigError]:

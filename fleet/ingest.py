@@ -17,12 +17,16 @@ from psycopg.rows import class_row
 
 from cabinet.uplink import messages
 from cabinet.uplink.messages import MessageError
+from fleet import states
 from fleet.applying import Applier, CabinetFacts, Logs
 from fleet.store import database, rows
+from fleet.store import facts as store_facts
 from fleet.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
 
+MAX_EPOCHS = 100  # of one cabinet; a new card, a restored backup or a new enrolment begins one
+MAX_FORKS = 20_000  # of one cabinet; a card that is set back by a month makes some thousands
 YIELD_FACTS = 50
 MAX_AHEAD = 5000  # facts kept while one before them is missing; a cabinet sends one window ahead at most
 
@@ -80,17 +84,19 @@ async def take_in(pool: Pool, batch: Sequence[Incoming]) -> list[Acknowledgement
     Raises psycopg.Error if the database is away (`database.is_passing`); then nothing was committed, and the cabinets
     send again.
     """
-    arrived = [fact for message in batch for fact in _facts_of(message)]
+    found, unreadable = _facts_of(batch)
+    arrived = [fact for facts in found for fact in facts]
     try:
         async with pool.connection() as connection:
             acknowledged = await take(connection, arrived)
+            await states.report_unreadable(connection, unreadable)
     except Exception as error:  # whatever the fault of a fact is, it must not stop the others
         if database.is_passing(error):
             raise  # the caller tries all again
         log.exception("a batch of %d facts failed: each is applied by itself now", len(arrived))
         acknowledged = {}
-        for message in batch:
-            acknowledged |= await _carefully(pool, _facts_of(message))
+        for facts in found:
+            acknowledged |= await _carefully(pool, facts)
     beyond = {fact.group for fact in arrived if fact.number > acknowledged.get(fact.group, fact.number)}
     return [Acknowledgement(*group, number, group in beyond) for group, number in acknowledged.items()]
 
@@ -106,13 +112,18 @@ async def _carefully(pool: Pool, arrived: Sequence[Arrived]) -> dict[Group, int]
         return {}
 
 
-def _facts_of(message: Incoming) -> list[Arrived]:
-    try:
-        facts = messages.decode_facts(message.payload)
-    except MessageError as error:
-        log.warning("%s: a message of facts cannot be read: %s", message.cabinet, error)
-        return []
-    return [Arrived(message.cabinet, facts.epoch, fact.number, bytes(fact.body)) for fact in facts.facts]
+def _facts_of(batch: Sequence[Incoming]) -> tuple[list[list[Arrived]], dict[str, str]]:
+    """Return the facts of each message, and the reason for each cabinet that sent one which cannot be read."""
+    found: list[list[Arrived]] = []
+    unreadable: dict[str, str] = {}
+    for cabinet, payload in batch:
+        try:
+            facts = messages.decode_facts(payload)
+        except MessageError as error:
+            unreadable[cabinet] = str(error)
+        else:
+            found.append([Arrived(cabinet, facts.epoch, fact.number, bytes(fact.body)) for fact in facts.facts])
+    return found, unreadable
 
 
 async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one: bool = False) -> dict[Group, int]:
@@ -121,6 +132,9 @@ async def take(connection: Connection, arrived: Sequence[Arrived], *, one_by_one
     With `one_by_one`, a fact that cannot be applied is set aside; without, it fails the transaction.
     """
     cabinets, positions, logs = await _begin(connection, arrived)
+    for cabinet, epoch in sorted({fact.group for fact in arrived if fact.cabinet in cabinets} - positions.keys()):
+        detail = f"it has {MAX_EPOCHS} already: nothing is taken of {epoch}"
+        await store_facts.add_log_alarm(connection, cabinet, "", "many_logs", MAX_EPOCHS, detail)
     arrived = [fact for fact in arrived if fact.group in positions]
     if not arrived:
         return {}
@@ -195,7 +209,8 @@ async def _begin(
 ) -> tuple[dict[str, CabinetFacts], dict[Group, PositionRow], Logs]:
     """Return the known cabinets, the position of each epoch, locked in one order for all, and the logs of each cabinet.
 
-    A new epoch begins at 0. Nothing of a cabinet that is unknown or revoked is taken, nor acknowledged. One round trip.
+    A new epoch begins at 0; one that would be more than `MAX_EPOCHS` of its cabinet is left out. Nothing of a cabinet
+    that is unknown or revoked is taken, nor acknowledged. One round trip.
     """
     wanted = sorted({fact.cabinet for fact in arrived})
     groups = sorted({fact.group for fact in arrived})
@@ -211,9 +226,13 @@ async def _begin(
                 (wanted,),
             )
             await connection.execute(
-                "INSERT INTO fact_position (cabinet, epoch) SELECT * FROM unnest(%b::text[], %b::text[])"
-                f" AS wanted (cabinet, epoch) WHERE {known} ON CONFLICT DO NOTHING".encode(),
-                columns,
+                "INSERT INTO fact_position (cabinet, epoch) SELECT cabinet, epoch FROM"
+                " (SELECT cabinet, epoch, row_number() OVER (PARTITION BY cabinet ORDER BY epoch) AS place"
+                f" FROM unnest(%b::text[], %b::text[]) AS wanted (cabinet, epoch) WHERE {known} AND NOT EXISTS"
+                " (SELECT 1 FROM fact_position AS old WHERE old.cabinet = wanted.cabinet AND old.epoch = wanted.epoch))"
+                " AS new WHERE place + (SELECT count(*) FROM fact_position AS old WHERE old.cabinet = new.cabinet)"
+                " <= %s ON CONFLICT DO NOTHING".encode(),
+                (*columns, MAX_EPOCHS),
             )
             await positions.execute(
                 "SELECT cabinet, epoch, number, highest, usage_number, usage_hash, closing_number"
@@ -323,9 +342,17 @@ async def _check_known(
         ),
     )
     kept = {(cabinet, epoch, number): body for cabinet, epoch, number, body in await cursor.fetchall()}
+    forks: dict[str, int] = {}
     for fact in known:
         body = fact.body.decode("utf-8", "replace")
         if kept.get((fact.cabinet, fact.epoch, fact.number), body) == body:
+            continue
+        if fact.cabinet not in forks:
+            sql = "SELECT count(*) FROM fact_fork WHERE cabinet = %s"
+            forks[fact.cabinet] = await rows.value(connection, sql, (fact.cabinet,))
+        if forks[fact.cabinet] >= MAX_FORKS:
+            detail = f"it has {MAX_FORKS} already: no further one is taken"
+            await store_facts.add_log_alarm(connection, fact.cabinet, "", "many_forks", MAX_FORKS, detail)
             continue
         added = await rows.changed(
             connection,
@@ -334,11 +361,9 @@ async def _check_known(
             (*fact[:3], kind_of(fact.body), body, hashlib.sha256(fact.body).hexdigest()),
         )
         if added:
-            await connection.execute(
-                "INSERT INTO log_alarm (cabinet, epoch, kind, number, detail) VALUES (%s, %s, 'fork', %s, %s)"
-                " ON CONFLICT DO NOTHING",
-                (*fact[:3], "a second, different fact under this number"),
-            )
+            forks[fact.cabinet] += 1
+            detail = "a second, different fact under this number"
+            await store_facts.add_log_alarm(connection, fact.cabinet, fact.epoch, "fork", fact.number, detail)
             await applier.add(positions[fact.group], fact.number, fact.body, fork=True)
 
 

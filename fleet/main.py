@@ -20,6 +20,7 @@ COMMANDS = {
     "ledger": "check the ledgers; statements",
     "merchant": "connect accounts at WeChat Pay and Alipay; failed refunds and differences",
     "tariff": "roll tariffs out to cabinets, and list who has them",
+    "sticker": "address and text that cabinets print on their stickers",
     "broker": "write the broker's configuration and certificates",
 }
 

@@ -25,6 +25,7 @@ from cabinet.uplink.messages import (
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderState, OrderStep, next_state
 from fleet.orders import STATE_FRESH_S
+from fleet.store import cabinets
 from fleet.store.database import Connection
 from fleet.store.orders import OrderRow
 
@@ -227,9 +228,10 @@ async def to_look(connection: Connection) -> list[Look]:
     """Return a message for each online cabinet with a viewer, in time before the last one runs out."""
     cursor = await connection.execute(
         "UPDATE viewer SET sent = now() FROM cabinet WHERE cabinet.id = viewer.cabinet AND online AND until > now()"
-        f" AND (sent IS NULL OR sent < now() - interval '{LOOK_AGAIN_S} s') RETURNING viewer.cabinet".encode()
+        f" AND challenge <> '' AND (sent IS NULL OR sent < now() - interval '{LOOK_AGAIN_S} s')"
+        " RETURNING viewer.cabinet, challenge".encode()
     )
-    found = [Look(cabinet=cabinet, seconds=LOOK_S) for (cabinet,) in await cursor.fetchall()]
+    found = [Look(cabinet=c, challenge=challenge, seconds=LOOK_S) for c, challenge in await cursor.fetchall()]
     await connection.execute("DELETE FROM viewer WHERE until < now()")
     return found
 
@@ -257,11 +259,12 @@ async def unreachable(connection: Connection, number: str) -> None:
 
 
 async def take_answers(connection: Connection, answers: Sequence[tuple[str, Answer]]) -> None:
-    """Take the steps of answers, each with the cabinet that gave it; an answer of another cabinet is ignored."""
+    """Take the steps of answers, each with the cabinet that gave it; one of another or a revoked cabinet is ignored."""
+    trusted = await cabinets.not_revoked(connection, [cabinet for cabinet, _ in answers])
     book = await OrderBook.load(connection, [answer.order for _, answer in answers])
     for cabinet, answer in answers:
         row = book.find(answer.order)
-        if row is None or row.cabinet != cabinet:
+        if row is None or row.cabinet != cabinet or cabinet not in trusted:
             log.warning("%s: an answer to %s, which is not an order of this cabinet", cabinet, answer.order)
             continue
         _take_answer(book, row, answer)

@@ -14,6 +14,7 @@ from cabinet.uplink.messages import MAX_OUTLET, Online, StateReport
 from fleet import order_keys
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
+from fleet.store import facts, outlet_codes
 from fleet.store.database import Connection
 
 log = logging.getLogger(__name__)
@@ -191,66 +192,22 @@ async def take_connections(connection: Connection, arrived: Sequence[CabinetOnli
         log.warning("unknown or revoked cabinets say that they are online: %s", ", ".join(missing[:10]))
     for cabinet, key in known.items():
         if here[cabinet].usage_key and here[cabinet].usage_key != key:
-            await _alarm(connection, cabinet, here[cabinet].epoch, "other_key", 0, f"now {here[cabinet].usage_key}")
+            detail = f"now {here[cabinet].usage_key}"
+            await facts.add_log_alarm(connection, cabinet, here[cabinet].epoch, "other_key", 0, detail)
     await order_keys.report(connection, {cabinet: here[cabinet].keys for cabinet in known})
-    await _write_outlets(connection, {cabinet: here[cabinet] for cabinet in known})
+    await outlet_codes.write_stated(connection, {cabinet: here[cabinet] for cabinet in known})
     await notify(connection, gone + list(known))
 
 
-async def _write_outlets(connection: Connection, here: Mapping[str, Online]) -> None:
-    """Write the printed codes of cabinets whose outlets are not those that are known; few are."""
-    cursor = await connection.execute(
-        "SELECT cabinet, number, code, max_power_w FROM outlet WHERE cabinet = ANY(%s)", (list(here),)
-    )
-    known: dict[str, set[tuple[int, str, int]]] = {}
-    for cabinet, number, code, max_power_w in await cursor.fetchall():
-        known.setdefault(cabinet, set()).add((number, code, max_power_w))
-    for cabinet, online in here.items():
-        stated = {(outlet.number, outlet.code, outlet.max_power_w) for outlet in online.outlets}
-        if stated and stated != known.get(cabinet):
-            await _replace_outlets(connection, cabinet, online)
-
-
-async def _replace_outlets(connection: Connection, cabinet: str, online: Online) -> None:
-    """Write all outlets of a cabinet; a code that another cabinet has is not taken from it, and raises an alarm.
-
-    Unless that one is revoked and of the same company: the cabinet is in its place.
-    """
-    codes = [outlet.code for outlet in online.outlets]
-    await connection.execute(
-        "DELETE FROM outlet USING cabinet AS former, cabinet AS present WHERE former.id = outlet.cabinet"
-        " AND former.revoked IS NOT NULL AND present.id = %s AND present.company_id = former.company_id"
-        " AND former.id <> present.id AND code = ANY(%s)",
-        (cabinet, codes),
-    )
-    cursor = await connection.execute(
-        "SELECT code, cabinet FROM outlet WHERE code = ANY(%s) AND cabinet <> %s", (codes, cabinet)
-    )
-    taken: dict[str, str] = dict(await cursor.fetchall())
-    own = {outlet.number: outlet for outlet in online.outlets if outlet.code not in taken}
-    for outlet in online.outlets:
-        if outlet.code in taken:
-            detail = f"{outlet.code} is of {taken[outlet.code]}"
-            await _alarm(connection, cabinet, online.epoch, "code_taken", outlet.number, detail)
-    await connection.execute("DELETE FROM outlet WHERE cabinet = %s", (cabinet,))  # codes may have changed places
-    await connection.execute(
-        "INSERT INTO outlet (cabinet, number, code, max_power_w)"
-        " SELECT %s, * FROM unnest(%s::int[], %s::text[], %s::int[]) ON CONFLICT DO NOTHING",
-        (
-            cabinet,
-            list(own),
-            [outlet.code for outlet in own.values()],
-            [outlet.max_power_w for outlet in own.values()],
-        ),
-    )
-
-
-async def _alarm(connection: Connection, cabinet: str, epoch: str, kind: str, number: int, detail: str) -> None:
-    await connection.execute(
-        "INSERT INTO log_alarm (cabinet, epoch, kind, number, detail) VALUES (%s, %s, %s, %s, %s)"
-        " ON CONFLICT DO NOTHING",
-        (cabinet, epoch, kind, number, detail),
-    )
+async def report_unreadable(connection: Connection, reasons: Mapping[str, str]) -> None:
+    """Raise an alarm for each cabinet that sends messages which this version cannot read, such as one updated first."""
+    for cabinet, reason in reasons.items():
+        log.warning("%s: a message cannot be read: %s", cabinet, reason)
+        await connection.execute(
+            "INSERT INTO log_alarm (cabinet, epoch, kind, number, detail)"
+            " SELECT id, '', 'unreadable', 0, %s FROM cabinet WHERE id = %s ON CONFLICT DO NOTHING",
+            (reason.replace("\0", "")[:200], cabinet),
+        )
 
 
 async def mark_silent(connection: Connection) -> None:

@@ -29,7 +29,7 @@ from fleet.money.watcher import PaymentWatcher
 from fleet.order_keys import OrderKeys
 from fleet.order_sender import DOWN_EXPIRES_S, SWEEP_S, OrderSender, retried
 from fleet.states import CabinetOnline, CabinetState
-from fleet.store import database, rows
+from fleet.store import cabinets, database, rows
 from fleet.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
@@ -149,15 +149,18 @@ class Worker:
         while True:
             batch = await self._facts.take(MAX_FACT_MESSAGES)
             for each in await retried(lambda batch=batch: ingest.take_in(pool, batch)):  # type: ignore[misc]
-                self._acknowledge(each)
+                await self._acknowledge(pool, each)
 
-    def _acknowledge(self, done: Acknowledgement) -> None:
+    async def _acknowledge(self, pool: Pool, done: Acknowledgement) -> None:
         """Send the acknowledgement, after the commit. If it is lost, the facts come again, and then this too.
 
         If facts before those that came are missing, as after a restore from a backup, they are asked for again.
         """
-        again = done.again and self._may_ask_again(done.cabinet)
-        self._sender.send_soon(Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number, again=again), "ack")
+        ack = Ack(cabinet=done.cabinet, epoch=done.epoch, number=done.number)
+        if done.again and self._may_ask_again(done.cabinet):
+            challenge = await retried(lambda: _challenge_of(pool, done.cabinet))
+            ack = msgspec.structs.replace(ack, again=True, challenge=challenge)
+        self._sender.send_soon(ack, "ack")
 
     def _may_ask_again(self, cabinet: str) -> bool:
         now = asyncio.get_running_loop().time()
@@ -224,7 +227,7 @@ class Worker:
                     await housekeeping.every_minute(connection)
                     behind = await housekeeping.behind(connection)
                 for each in behind:
-                    self._acknowledge(Acknowledgement(*each, again=True))
+                    await self._acknowledge(pool, Acknowledgement(*each, again=True))
                 if minutes % MINUTES_AN_HOUR == 0:
                     async with pool.connection() as connection:
                         await housekeeping.hourly(connection, self._config.retention)
@@ -234,10 +237,16 @@ class Worker:
             await asyncio.sleep(MINUTE_S)
 
 
+async def _challenge_of(pool: Pool, cabinet: str) -> str:
+    async with pool.connection() as connection:
+        return await cabinets.challenge_of(connection, cabinet)
+
+
 async def _write(connection: Connection, batch: Sequence[Message]) -> None:
     """Write connections and states: the newest of each cabinet. A state before an `offline` does not undo it."""
     arrived: dict[str, CabinetState] = {}
     connections: dict[str, CabinetOnline] = {}
+    unreadable: dict[str, str] = {}
     for number, message in enumerate(batch, 1):
         if number % YIELD_MESSAGES == 0:
             await asyncio.sleep(0)  # an order must not wait for the end of a batch
@@ -248,7 +257,7 @@ async def _write(connection: Connection, batch: Sequence[Message]) -> None:
                 continue
             connections[cabinet] = CabinetOnline(cabinet, messages.decode_online(message.payload), message.retained)
         except MessageError as error:
-            log.warning("%s: its %s cannot be read: %s", cabinet, message.name, error)
+            unreadable[cabinet] = str(error)
             continue
         if cabinet in arrived and not connections[cabinet].online.online:
             arrived[cabinet] = msgspec.structs.replace(arrived[cabinet], retained=True)
@@ -256,6 +265,7 @@ async def _write(connection: Connection, batch: Sequence[Message]) -> None:
         await states.take_connections(connection, list(connections.values()))
     if arrived:
         await states.take_states(connection, list(arrived.values()))
+    await states.report_unreadable(connection, unreadable)
 
 
 async def _answered(connection: Connection, batch: Sequence[tuple[str, Answer]]) -> None:

@@ -1,17 +1,23 @@
 """`cabinet stickers`: make printable stickers for the outlets, as one A4 PDF and one SVG each."""
 
 import argparse
+import contextlib
 import re
 from pathlib import Path
+
+import msgspec
 
 from cabinet import config as configuration
 from cabinet import normal_form
 from cabinet.commands.options import add_config
 from cabinet.config.keys import Config, OutletSection
 from cabinet.errors import CabinetError, os_error_at
+from cabinet.service.accounts import admin
 from cabinet.stickers import font as fonts
 from cabinet.stickers.drawing import pdf, svg
 from cabinet.stickers.sticker import DEFAULT_MM, MAX_MM, MIN_MM, draw, sheets, sticker_text
+from cabinet.store import fleet_orders
+from cabinet.store.database import Database
 
 _SIZE = re.compile(r"([0-9]{2,3}(?:\.[0-9])?)x([0-9]{2,3}(?:\.[0-9])?)")
 
@@ -19,6 +25,7 @@ _SIZE = re.compile(r"([0-9]{2,3}(?:\.[0-9])?)x([0-9]{2,3}(?:\.[0-9])?)")
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Each sticker has the code, the outlet's number, the site's name and address in clear, and the phone.\n"
+        "A cabinet with a fleet prints the address and the text that the fleet gave it.\n"
         "Letters are drawn as outlines from a font of this machine with Chinese characters: printers need none.\n\n"
         "examples:\n"
         "  cabinet stickers                             stickers.pdf and an SVG each, in ./stickers\n"
@@ -52,10 +59,25 @@ def size(text: str) -> tuple[float, float]:
 
 
 def main(args: argparse.Namespace) -> int:
-    config = configuration.load(args.config)
-    made = write(config, chosen(config, args.outlets), args.size, args.out, args.font)
+    config, scan = printed(configuration.load(args.config))
+    made = write(config, chosen(config, args.outlets), args.size, args.out, args.font, scan)
     print(f"{made} stickers for {config.site.public_url}: {args.out / 'stickers.pdf'}, and an SVG each beside it")
     return 0
+
+
+def printed(config: Config) -> tuple[Config, str]:
+    """Return the configuration with the address that the fleet gave for the codes, if any, and its text for stickers.
+
+    Raises StoreError if the database cannot be read: stickers last for ten years, so no other address is guessed.
+    """
+    path = admin.database_path(config)
+    if not config.uplink.enabled or not path.exists():
+        return config, ""
+    with contextlib.closing(Database(path, read_only=True)) as database, database.reading() as connection:
+        desired = fleet_orders.desired(connection)
+    address, text = (desired[kind].value if kind in desired else "" for kind in ("public_url", "sticker_text"))
+    site = msgspec.structs.replace(config.site, public_url=address or config.site.public_url)
+    return msgspec.structs.replace(config, site=site), text
 
 
 def chosen(config: Config, text: str | None) -> list[OutletSection]:
@@ -76,10 +98,15 @@ def chosen(config: Config, text: str | None) -> list[OutletSection]:
 
 
 def write(
-    config: Config, outlets: list[OutletSection], label: tuple[float, float], folder: Path, font_file: Path | None
+    config: Config,
+    outlets: list[OutletSection],
+    label: tuple[float, float],
+    folder: Path,
+    font_file: Path | None,
+    scan: str = "",
 ) -> int:
     """Draw all stickers, then write the files. Return the number of stickers. Raises CabinetError."""
-    said = [sticker_text(config.site, outlet) for outlet in outlets]
+    said = [sticker_text(config.site, outlet, scan) for outlet in outlets]
     font = fonts.find("".join(each.everything() for each in said) + " ·", font_file)
     drawings = [draw(each, font, *label) for each in said]
     files = {"stickers.pdf": pdf(sheets(drawings), f"{config.site.site_id} {config.site.public_url}")}

@@ -14,6 +14,7 @@ from cabinet.protections.feed_overload import FeedSection
 from cabinet.protections.table import ProtectionsSection
 from cabinet.sections import Address, I2cAddress, Pin, Section, number, text
 
+PUBLIC_URL = "^https?://[^/ ]+$"
 PLACE = "^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$"  # parsed by `cabinet.config.wiring`
 
 
@@ -23,9 +24,7 @@ class SiteSection(Section, frozen=True, kw_only=True):
     name: Annotated[str, text("name of the cabinet's site, shown to residents", longest=80)]
     name_en: Annotated[str, Meta(max_length=80, description="the same in English; empty: as `name`")] = ""
     site_id: Annotated[str, text("short id in order numbers and usage logs", pattern="^[A-Z0-9-]+$", longest=16)]
-    public_url: Annotated[
-        str, text("address residents' phones reach; printed in the codes", pattern="^https?://[^/ ]+$")
-    ]
+    public_url: Annotated[str, text("address residents' phones reach; printed in the codes", pattern=PUBLIC_URL)]
     complaint_phone: Annotated[str, text("printed on receipts and stickers", longest=40)]
     timezone: Annotated[str, text("IANA zone of the site, for dates and time-of-use prices")] = "Asia/Shanghai"
 

@@ -122,7 +122,7 @@ class Scanner:
             segment.failures = 0
             self._hung_again = False
             if segment.urgent_checks:
-                self._attempt(segment, segment.urgent_checks.pop())
+                self._attempt(segment, segment.urgent_checks.pop()[1])
             resample = not sampled or self._now_ns() >= self._sampled_at_ns + SAMPLE_NS
             if resample and not segment.sample_still:
                 sampled = self._attempt(segment, self._sample_voltage, segment)
@@ -230,8 +230,10 @@ class Scanner:
     def check_scale_soon(self, index: int) -> None:
         """Check the settings that scale the readings of a closed outlet in the next scans, one in each."""
         segment, input_ = self._places[index]
-        if segment.up and not segment.urgent_checks:
-            segment.urgent_checks = segment.chip.scale_checks(input_.name)
+        if segment.up:
+            waiting = [each for each in segment.urgent_checks if each[0] != input_.name]
+            checks = segment.chip.scale_checks(input_.name)
+            segment.urgent_checks = [(input_.name, check) for check in checks] + waiting
 
     def release_alert(self, index: int) -> None:
         """Clear the alert of an outlet that has had a low line for long: its edge was missed."""

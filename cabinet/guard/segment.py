@@ -67,7 +67,7 @@ class Segment:
         self.sample_still = False  # its instantaneous voltage stands still: another segment gives the phase
         self._sample_mv: int | None = None
         self._same_samples = 0
-        self.urgent_checks: list[Callable[[], None]] = []  # checks that cannot wait for their turn, one a scan
+        self.urgent_checks: list[tuple[str, Callable[[], None]]] = []  # by input: they cannot wait, one a scan
 
     def came_up(self) -> None:
         """Mark the segment as set up; discard its peak registers: they cover time before."""

@@ -35,6 +35,7 @@ CHANGED_EVERY_S = 0.5
 UNTRUSTED = "untrusted"  # no key that is trusted here signed it for this cabinet
 RETAINED = "retained"  # a stored message on a topic of commands
 UNKNOWN_MESSAGE = "unknown_message"  # signed, but of an unknown kind or schema
+STALE = "stale"  # of another time: it quotes none of the last challenges
 
 Word = Annotated[str, msgspec.Meta(max_length=64)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]

@@ -1,12 +1,14 @@
-"""Desired state of the cabinet as its fleet sends it, by version: tariffs, outlets out of service, blocked cards.
+"""Desired state of the cabinet as its fleet sends it, by version: tariffs, outlets out of service, blocked cards, and
+address and text of its stickers.
 
 A lower or equal version is ignored. A rejected one leaves everything as it is; the fleet sees the reason in the state
-and may send it again. Each change is a row of the audit log. What is set in `cabinet.toml` (the public address, the
-text of stickers) is not changed from outside.
+and may send it again. Each change is a row of the audit log. The cabinet's own pages keep the address of its
+configuration.
 """
 
 import asyncio
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +18,7 @@ import msgspec
 
 from cabinet.billing import tariff_files
 from cabinet.billing.posted import PostedTariff
+from cabinet.config.keys import PUBLIC_URL
 from cabinet.errors import ConfigErrors, os_error_at
 from cabinet.records import FLEET
 from cabinet.service.charges.context import ServiceContext
@@ -30,8 +33,9 @@ T = TypeVar("T")
 
 MAX_REASON = 160  # characters
 MAX_NOTE = 80
+MAX_ADDRESS = 100  # a longer one makes the printed code too fine
+MAX_STICKER_TEXT = 60
 SOURCE = "tariff"  # in place of a file's name in messages
-_WRITTEN_IN_FILE = {"public_url": "site.public_url", "sticker_text": "the sticker's texts"}
 
 
 class _TariffText(msgspec.Struct, frozen=True):
@@ -91,7 +95,12 @@ class FleetDesired:
             wanted = _decoded(value, list[str])
             await self._take(desired, "", f"{len(wanted)}", lambda c: _block(c, wanted, before))
         else:
-            raise _Rejected(f"{_WRITTEN_IN_FILE[desired.what]} is set in cabinet.toml of this cabinet")
+            printed = _decoded(value, str)
+            if desired.what == "public_url" and (len(printed) > MAX_ADDRESS or not re.search(PUBLIC_URL, printed)):
+                raise _Rejected(f"not an address such as https://charge.example, of {MAX_ADDRESS} characters at most")
+            if (len(printed) > MAX_STICKER_TEXT and desired.what == "sticker_text") or not printed.isprintable():
+                raise _Rejected(f"more than {MAX_STICKER_TEXT} characters, or other than text")
+            await self._take(desired, printed, printed)
 
     def _checked_notes(self, value: bytes) -> dict[int, str]:
         try:

@@ -346,10 +346,10 @@ class ResidentAccountsPort(Protocol):
 class StaffAccountsPort(ResidentAccountsPort, Protocol):
     """Sign-in of residents and of the property's staff."""
 
-    async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
+    async def sign_in_staff(self, name: str, password: str, address: str, at: str = "") -> str | SecondStep:
         """Return a token, or the key for `sign_in_staff_code` if the login has a second factor.
 
-        Refuses wrong_card_or_pin.
+        `at`: the name of the company, where there are several. Refuses wrong_card_or_pin.
         """
 
     async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:

@@ -224,8 +224,6 @@ class UplinkServer:
         return orders.open_signed(payload, trusted, keys.cabinet)
 
     async def _act(self, message: messages.Down, payload_hash: str) -> HandedOver:
-        if message.v != messages.SCHEMA:
-            return HandedOver(refusal=uplink_protocol.UNKNOWN_MESSAGE)
         if isinstance(message, StartOrder):
             answer = await self._orders.start(message, payload_hash)
             if answer is not None and answer.code == "too_many_requests":
@@ -238,6 +236,8 @@ class UplinkServer:
         if isinstance(message, AskOrder):
             return _published(await self._orders.ask(message))
         if isinstance(message, Look):
+            if self._is_stale(message.challenge):
+                return HandedOver(refusal=uplink_protocol.STALE)
             return HandedOver(look_s=message.seconds)
         if isinstance(message, Ack):
             return await self._acknowledge(message)
@@ -251,6 +251,8 @@ class UplinkServer:
         if ack.epoch != (await self._position()).epoch:
             return HandedOver(refusal="wrong_epoch")
         if ack.again:
+            if self._is_stale(ack.challenge):
+                return HandedOver(refusal=uplink_protocol.STALE)
             log.warning("uplink: the fleet lacks the facts after %d: they are sent again", ack.number)
             taken = await self._context.storage.write(lambda c: outbox.rewind(c, ack.number))
         else:
@@ -259,6 +261,9 @@ class UplinkServer:
             return HandedOver(refusal="bad_request")
         self._context.changes.touch(CABINET)
         return HandedOver()
+
+    def _is_stale(self, challenge: str) -> bool:
+        return self._orders.challenges.age_ns(challenge) is None
 
     async def _report(self, code: str, detail: str) -> None:
         """Log a refused message; write it to the audit log, one of its kind in `REPORT_EVERY_S`."""

@@ -44,8 +44,11 @@ class StickerText(NamedTuple):
         return self.domain + self.number + self.typed + "".join("".join(part) for part in parts)
 
 
-def sticker_text(site: SiteSection, outlet: OutletSection) -> StickerText:
-    """Return the texts, Chinese first, then English; the domain is readable, which reveals a swapped sticker."""
+def sticker_text(site: SiteSection, outlet: OutletSection, scan: str = "") -> StickerText:
+    """Return the texts, Chinese first, then English; the domain is readable, which reveals a swapped sticker.
+
+    `scan`: in place of "Scan to charge".
+    """
     texts = [Texts("stickers", language) for language in LANGUAGES]
     domain = urlsplit(site.public_url).netloc
 
@@ -58,7 +61,7 @@ def sticker_text(site: SiteSection, outlet: OutletSection) -> StickerText:
         domain=domain,
         number=str(outlet.number),
         outlet=both("outlet"),
-        scan=both("scan"),
+        scan=(scan, "") if scan else both("scan"),
         typed=f"{' '.join(both('code'))} {outlet.code}",
         site=names,
         check=both("check"),

@@ -2,8 +2,9 @@
 
 Topics are `cab/<cabinet>/up/…` and `cab/<cabinet>/down/…`; the broker ties `<cabinet>` to the client certificate. Each
 message carries the schema version `v`. Unknown fields are ignored, so a newer side may add some; an unknown kind of
-fact or order is refused with a reason. Everything that goes down is signed (`orders`); what goes up is proven by the
-connection's certificate, and the usage log by its own hash chain. States and facts may be packed (`packing`).
+fact or order, and a later schema version, are refused with a reason. Everything that goes down is signed (`orders`);
+what goes up is proven by the connection's certificate, and the usage log by its own hash chain. States and facts may be
+packed (`packing`).
 """
 
 import re
@@ -15,14 +16,15 @@ from cabinet.clock import WallTime
 from cabinet.errors import CabinetError
 from cabinet.model import EndReason, Fault
 from cabinet.records import SignedClosing, UsageRecord
-from cabinet.uplink import packing
+from cabinet.uplink import packing, schema
 
 T = TypeVar("T")
 
 _decoders: dict[object, msgspec.json.Decoder[Any]] = {}
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # as JSON: a backslash before it would make it text
 
-SCHEMA = 1
+SCHEMA = 1  # with a new form of the messages, a new set of them is recorded: `cabinet_testing.recorded_messages`
+OLDEST_SCHEMA = 1  # that is still taken: fleet and cabinets are one version apart while they are updated
 MAX_MESSAGE = 64 * 1024  # bytes; a state of ten outlets has about 1.2 kB
 MAX_FACTS = 50  # in one message
 MAX_ORDER_LIFE_S = 60  # from the order's making to its `not_after`
@@ -258,17 +260,22 @@ class AskOrder(msgspec.Struct, frozen=True, kw_only=True, tag="ask", tag_field="
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look", tag_field="kind"):
-    """A person views this cabinet: send its state every 2 s for the next `seconds`."""
+    """A person views this cabinet: send its state every 2 s for the next `seconds`.
+
+    `challenge` is that of its last state, so a look that was recorded costs no mobile data later.
+    """
 
     v: int = SCHEMA
     cabinet: CabinetId
+    challenge: Word
     seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] = 30
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack", tag_field="kind"):
     """All facts of `epoch` up to `number` are committed at the fleet.
 
-    With `again`, those after it are missing there, after a restore from a backup: they are to be sent again.
+    With `again`, those after it are missing there, after a restore from a backup: they are to be sent again. Then
+    `challenge` is that of the cabinet's last state; without it, a repetition does nothing.
     """
 
     v: int = SCHEMA
@@ -276,6 +283,7 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack", tag_field="kind"
     epoch: Word
     number: Number
     again: bool = False
+    challenge: Short = ""
 
 
 DesiredKind = Literal["tariffs", "out_of_service", "blocked_cards", "public_url", "sticker_text"]
@@ -424,6 +432,14 @@ def _decode(payload: bytes, kind: type[T], *, nul: bool = False) -> T:
     if not nul and b"\\u0000" in payload and _NUL.search(payload):  # the search takes longer than all else together
         raise MessageError("holds a NUL")
     try:
-        return _decoder(kind).decode(payload)
+        message = _decoder(kind).decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _check_schema(schema.version_in(payload))
         raise MessageError(str(error)) from error
+    _check_schema(getattr(message, "v", None))
+    return message
+
+
+def _check_schema(found: int | None) -> None:
+    if found is not None and not OLDEST_SCHEMA <= found <= SCHEMA:
+        raise MessageError(f"of schema version {found}: {OLDEST_SCHEMA} to {SCHEMA} are taken")

@@ -75,7 +75,8 @@ def main(args: argparse.Namespace) -> int:
 
 def _write(config: FleetConfig, trust: TrustFolder, args: argparse.Namespace) -> None:
     broker = config.broker
-    hosts = list(dict.fromkeys(args.host or [broker.public_host, broker.host]))
+    # The fleet's own processes verify the name too: without `broker.host` the worker could not connect.
+    hosts = list(dict.fromkeys([*(args.host or [broker.public_host]), broker.host]))
     now = datetime.datetime.fromtimestamp(SystemClock().wall().unix_ms / 1000, datetime.UTC)
     trust.make(hosts, now)
     if args.new_certificate:

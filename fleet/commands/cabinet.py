@@ -17,7 +17,7 @@ from fleet import enrolment, revocation
 from fleet.broker import BrokerFolder
 from fleet.config import FleetConfig
 from fleet.revocation import FleetEndpoint
-from fleet.store import audit, cabinets, certificates, companies, database
+from fleet.store import audit, cabinets, certificates, companies, database, outlet_codes
 from fleet.store.cabinets import CabinetRow
 from fleet.store.database import Connection
 from fleet.trust import TrustFolder
@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         '  fleet cabinet add c-garden-3 --company "Green Court" --site "East gate"\n'
         "  fleet cabinet list\n"
         "  fleet cabinet code c-garden-3        another code: it expired, or the cabinet got a new card\n"
+        "  fleet cabinet codes c-garden-3 C5T1 C5T2   it has two more outlets\n"
         "  fleet cabinet revoke c-garden-3      stolen or sold: its connection is closed at once"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -39,12 +40,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--company", required=True, metavar="NAME")
     add.add_argument("--site", required=True, metavar="NAME")
     add.add_argument("--name", metavar="TEXT", help="as people see it (default: the id)")
+    add.add_argument(
+        "--code", action="append", default=[], metavar="CODE", help="printed code of an outlet, and no other"
+    )
     listed = _action(actions, "list", "list the cabinets: connection, last message, end of the certificate")
     listed.add_argument("--company", metavar="NAME", help="(default: all)")
     listed.add_argument("--revoked", action="store_true", help="revoked ones too")
     code = _action(actions, "code", "make another enrolment code; earlier unused ones are void")
     code.add_argument("cabinet", metavar="ID")
     code.add_argument("--restore", action="store_true", help="also for a revoked cabinet, which it lets in again")
+    codes = _action(actions, "codes", "give printed codes of outlets to a cabinet, or list those that it has")
+    codes.add_argument("cabinet", metavar="ID")
+    codes.add_argument("codes", nargs="*", metavar="CODE")
+    codes.add_argument("--take-away", action="store_true", help="take them from it instead")
     revoke = _action(actions, "revoke", "refuse a cabinet from now on, and close its connection")
     revoke.add_argument("cabinet", metavar="ID")
 
@@ -68,6 +76,8 @@ async def _main(args: argparse.Namespace, config: FleetConfig) -> int:
             await _add(connection, config, args)
         elif args.action == "list":
             await _list(connection, args)
+        elif args.action == "codes":
+            await _codes(connection, args)
         elif args.action == "code":
             await _code(connection, config, args)
         else:
@@ -90,6 +100,8 @@ async def _add(connection: Connection, config: FleetConfig, args: argparse.Names
         async with connection.transaction():
             await cabinets.add(connection, company.id, site.id, args.cabinet, args.name or args.cabinet)
             await audit.add(connection, company.id, getpass.getuser(), "cabinet_added", subject=args.cabinet)
+            if args.code:
+                await _give(connection, company.id, args.cabinet, args.code)
     except Refused:
         raise CabinetError(f"{args.cabinet}: this id is in use") from None
     print(await enrolment.make_code(connection, args.cabinet, _code_life(config)))
@@ -125,6 +137,25 @@ async def _code(connection: Connection, config: FleetConfig, args: argparse.Name
     async with connection.transaction():
         await audit.add(connection, row.company_id, getpass.getuser(), "cabinet_code", subject=row.id)
     print(code)
+
+
+async def _codes(connection: Connection, args: argparse.Namespace) -> None:
+    row = await _cabinet(connection, args.cabinet)
+    if args.codes:
+        async with connection.transaction():
+            if args.take_away:
+                await outlet_codes.take_away(connection, row.company_id, row.id, args.codes)
+            else:
+                await _give(connection, row.company_id, row.id, args.codes)
+    print(" ".join(await outlet_codes.given(connection, row.company_id, row.id)) or "none yet: its first connection")
+
+
+async def _give(connection: Connection, company_id: int, cabinet: str, codes: list[str]) -> None:
+    try:
+        await outlet_codes.give(connection, company_id, cabinet, codes)
+    except Refused:
+        raise CabinetError(f"{' '.join(codes)}: one of them is another cabinet's") from None
+    await audit.add(connection, company_id, getpass.getuser(), "codes_given", subject=cabinet, detail=" ".join(codes))
 
 
 async def _revoke(connection: Connection, config: FleetConfig, cabinet: str) -> int:

@@ -14,7 +14,7 @@ from cabinet.errors import CabinetError, Refused
 from cabinet.texts import LANGUAGES, table
 from fleet import config as configuration
 from fleet.config import FleetConfig
-from fleet.store import companies, database, residents
+from fleet.store import cabinets, companies, database, residents
 from fleet.store.companies import CompanyRow
 from fleet.store.database import Connection
 from fleet.store.residents import FleetResidentRow
@@ -39,6 +39,12 @@ def add_resident(action: argparse.ArgumentParser) -> None:
     named.add_argument("--phone", metavar="NUMBER")
     named.add_argument("--card", metavar="CARD")
     named.add_argument("--resident", type=int, metavar="ID")
+
+
+def add_cabinets(action: argparse.ArgumentParser) -> None:
+    """Add `--cabinet ID` and `--site NAME`, which choose among the cabinets of the company."""
+    action.add_argument("--cabinet", action="append", metavar="ID", help="only these (default: all)")
+    action.add_argument("--site", metavar="NAME", help="only those of this site")
 
 
 def add_days(action: argparse.ArgumentParser) -> None:
@@ -90,6 +96,23 @@ async def company_of(connection: Connection, name: str) -> CompanyRow:
     if company is None:
         raise CabinetError(f"{name}: there is no such company: fleet company list")
     return company
+
+
+async def cabinets_of(connection: Connection, company_id: int, args: argparse.Namespace) -> list[str]:
+    """Return the cabinets that `add_cabinets` chooses. Raises CabinetError."""
+    site_id = None
+    if args.site is not None:
+        site = await companies.site_by_name(connection, company_id, args.site)
+        if site is None:
+            raise CabinetError(f"{args.site}: there is no such site: fleet company list")
+        site_id = site.id
+    page = await cabinets.listed(connection, company_id, site_id=site_id, limit=1_000_000)
+    found = [row.id for row in page.cabinets]
+    if args.cabinet is None:
+        return found
+    if missing := set(args.cabinet) - set(found):
+        raise CabinetError(f"{', '.join(sorted(missing))}: no such cabinet: fleet cabinet list")
+    return [cabinet for cabinet in found if cabinet in args.cabinet]
 
 
 async def resident_of(connection: Connection, company_id: int, args: argparse.Namespace) -> FleetResidentRow:

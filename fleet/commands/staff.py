@@ -98,7 +98,7 @@ def _list(args: argparse.Namespace) -> options.Work:
 
 async def _row(connection: Connection, args: argparse.Namespace) -> FleetStaffRow:
     company = await options.company_of(connection, args.company)
-    row = await staff.by_name(connection, args.name)
-    if row is None or row.company_id != company.id:
+    row = await staff.by_name(connection, company.id, args.name)
+    if row is None:
         raise CabinetError(f"{args.name}: {args.company} has no such login: fleet staff list")
     return row

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from cabinet.billing import tariff_files
 from cabinet.config.check import read
-from cabinet.errors import CabinetError
 from fleet import tariff_rollout
 from fleet.commands import options
 from fleet.config import FleetConfig
-from fleet.store import audit, cabinets, companies, desired
+from fleet.store import audit, desired
 from fleet.store.database import Connection
 
 
@@ -25,8 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     roll_out = options.add_action(actions, "roll-out", "set a tariff for all cabinets of a company, or some")
     roll_out.add_argument("file", type=Path, metavar="FILE")
-    roll_out.add_argument("--cabinet", action="append", metavar="ID", help="only these (default: all)")
-    roll_out.add_argument("--site", metavar="NAME", help="only those of this site")
+    options.add_cabinets(roll_out)
     roll_out.add_argument("--only", action="store_true", help="drop the other tariffs of these cabinets")
     options.add_action(actions, "list", "list the tariffs, and which cabinets have them in force")
 
@@ -41,7 +39,7 @@ def _roll_out(args: argparse.Namespace) -> options.Work:
         company = await options.company_of(connection, args.company)
         text = read(args.file)
         tariff_files.load_text(text, str(args.file))  # its mistakes are named with the file
-        chosen = await _chosen(connection, company.id, args)
+        chosen = await options.cabinets_of(connection, company.id, args)
         version = await tariff_rollout.roll_out(connection, company.id, chosen, text, only=args.only)
         for cabinet in chosen:
             await audit.add(
@@ -50,22 +48,6 @@ def _roll_out(args: argparse.Namespace) -> options.Work:
             print(f"{cabinet}: {version}")
 
     return work
-
-
-async def _chosen(connection: Connection, company_id: int, args: argparse.Namespace) -> list[str]:
-    site_id = None
-    if args.site is not None:
-        site = await companies.site_by_name(connection, company_id, args.site)
-        if site is None:
-            raise CabinetError(f"{args.site}: there is no such site: fleet company list")
-        site_id = site.id
-    page = await cabinets.listed(connection, company_id, site_id=site_id, limit=1_000_000)
-    found = [row.id for row in page.cabinets]
-    if args.cabinet is None:
-        return found
-    if missing := set(args.cabinet) - set(found):
-        raise CabinetError(f"{', '.join(sorted(missing))}: no such cabinet: fleet cabinet list")
-    return [cabinet for cabinet in found if cabinet in args.cabinet]
 
 
 def _list(args: argparse.Namespace) -> options.Work:

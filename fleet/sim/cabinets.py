@@ -198,6 +198,8 @@ class SimulatedCabinet:
     def receive(self, payload: bytes) -> None:
         """Act on a message of the fleet. Raises MessageError for one that is not to be trusted."""
         match orders.open_signed(payload, self._keys, self.cabinet):
+            case Ack(again=True, challenge=challenge) | Look(challenge=challenge) if challenge not in self._challenges:
+                log.warning("%s: a message of another time", self.cabinet)
             case Ack(epoch=epoch, number=number, again=again) if epoch == self.epoch:
                 self.acked = number if again else max(self.acked, min(number, self._number))
                 self.send_facts(again=again)

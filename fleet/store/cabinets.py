@@ -4,6 +4,7 @@
 """
 
 import datetime
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -277,3 +278,16 @@ async def company_of(connection: Connection, cabinet: str) -> int | None:
     """Return the company of a cabinet; for the worker and the operator's commands only."""
     found = await rows.value(connection, "SELECT company_id FROM cabinet WHERE id = %s", (cabinet,))
     return None if found is None else int(found)
+
+
+async def challenge_of(connection: Connection, cabinet: str) -> str:
+    """Return the challenge of the cabinet's last state; empty if there is none. For the worker only."""
+    return str(await rows.value(connection, "SELECT challenge FROM cabinet WHERE id = %s", (cabinet,)) or "")
+
+
+async def not_revoked(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Return those of the cabinets that exist and are not revoked. For the worker only."""
+    cursor = await connection.execute(
+        "SELECT id FROM cabinet WHERE id = ANY(%s) AND revoked IS NULL", (sorted(set(ids)),)
+    )
+    return {cabinet for (cabinet,) in await cursor.fetchall()}

@@ -104,3 +104,12 @@ async def positions(connection: Connection, company_id: int, cabinet: str) -> li
         f"SELECT fact_position.* FROM fact_position{_OF.format('fact_position')} ORDER BY first_seen DESC",
         {"company": company_id, "cabinet": cabinet},
     )
+
+
+async def add_log_alarm(connection: Connection, cabinet: str, epoch: str, kind: str, number: int, detail: str) -> None:
+    """Raise an alarm of a cabinet's log or link, once for each place. For the worker only."""
+    await connection.execute(
+        "INSERT INTO log_alarm (cabinet, epoch, kind, number, detail) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        (cabinet, epoch, kind, number, detail),
+    )

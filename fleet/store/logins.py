@@ -10,6 +10,8 @@ import msgspec
 from fleet.store import rows
 from fleet.store.database import Connection
 
+KNOWN_DAYS = 180  # an address stays known for so long after its last sign-in
+
 
 class LoginRow(msgspec.Struct, frozen=True):
     """A token that is good; exactly one of the two ids is set."""
@@ -141,7 +143,8 @@ async def forget_failures(connection: Connection, key: str) -> None:
 
 
 async def drop_old(connection: Connection) -> None:
-    """Delete tokens and codes that expired, and failures of more than a day ago."""
+    """Delete tokens and codes that expired, failures of more than a day ago, addresses that were not used for long."""
     await connection.execute("DELETE FROM login WHERE expires < now()")
     await connection.execute("DELETE FROM sms_code WHERE sent < now() - interval '1 day'")
     await connection.execute("DELETE FROM sign_in_failure WHERE at < now() - interval '1 day'")
+    await connection.execute(f"DELETE FROM known_address WHERE used < now() - interval '{KNOWN_DAYS} days'".encode())

@@ -1,6 +1,7 @@
 """Queries of the web pages that no other subject needs."""
 
 import datetime
+import hashlib
 from typing import Any
 
 import msgspec
@@ -100,6 +101,14 @@ async def only_company(connection: Connection) -> int | None:
     return int(found[0][0]) if len(found) == 1 else None
 
 
+async def company_named(connection: Connection, name: str) -> int | None:
+    """Return the company of this name; without a name, the only one."""
+    if not name:
+        return await only_company(connection)
+    found = await rows.value(connection, "SELECT id FROM company WHERE name = %s", (name,))
+    return None if found is None else int(found)
+
+
 async def codes_of(connection: Connection, cabinets: list[str]) -> list[OutletPrint]:
     """Return the codes of all outlets of these cabinets."""
     sql = "SELECT cabinet, number, code FROM outlet WHERE cabinet = ANY(%s) ORDER BY cabinet, number"
@@ -116,6 +125,24 @@ async def records_of(connection: Connection, company_id: int, orders: list[str])
         (company_id, orders),
     )
     return {each.order_number: each for each in found if each.order_number is not None}
+
+
+async def is_known(connection: Connection, name: str, address: str) -> bool:
+    """Return whether the address has signed in under this name before, within the last months."""
+    found = await rows.value(connection, "SELECT 1 FROM known_address WHERE hash = %s", (_hash(name, address),))
+    return found is not None
+
+
+async def know(connection: Connection, name: str, address: str) -> None:
+    """Note that the address has signed in under this name. Only a hash of both is kept."""
+    await connection.execute(
+        "INSERT INTO known_address (hash) VALUES (%s) ON CONFLICT (hash) DO UPDATE SET used = now()",
+        (_hash(name, address),),
+    )
+
+
+def _hash(name: str, address: str) -> str:
+    return hashlib.sha256(f"{name} from {address}".encode()).hexdigest()
 
 
 async def attempt(

@@ -35,7 +35,7 @@ async def add(
     role: Role,
     site_groups: list[str] | None = None,
 ) -> int:
-    """Add a login; return its id. Names are unique over all companies. Refuses name_taken, also for a removed one."""
+    """Add a login; return its id. Names are unique within the company. Refuses name_taken, also for a removed one."""
     try:
         async with connection.transaction():
             return int(
@@ -50,9 +50,10 @@ async def add(
         raise Refused("name_taken") from None
 
 
-async def by_name(connection: Connection, name: str) -> FleetStaffRow | None:
-    """Return a login of any company by its name: the sign-in, where the company is not known yet."""
-    return await rows.one(connection, FleetStaffRow, f"{_PRESENT} AND name = %s", (name,))
+async def by_name(connection: Connection, company_id: int, name: str) -> FleetStaffRow | None:
+    return await rows.one(
+        connection, FleetStaffRow, f"{_PRESENT} AND company_id = %s AND name = %s", (company_id, name)
+    )
 
 
 async def get(connection: Connection, company_id: int, staff_id: int) -> FleetStaffRow | None:

@@ -37,15 +37,20 @@ _PHONE = re.compile(r"1[3-9][0-9]{9}")
 
 
 class Attempts:
-    """Limits of sign-in attempts over all web processes."""
+    """Limits of sign-in attempts over all web processes.
+
+    An address that has signed in under a name before has a count of its own: strangers who lock a card, phone or login
+    lock out other strangers only.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def begin(self, name: str, address: str) -> None:
         """Note an attempt for the name and the address. Refuses locked_out."""
-        keys = {name: MAX_FAILURES_PER_NAME, f"address:{address}": MAX_FAILURES_PER_ADDRESS}
         async with self._pool.connection() as connection:
+            counted = await self._key(connection, name, address)
+            keys = {counted: MAX_FAILURES_PER_NAME, f"address:{address}": MAX_FAILURES_PER_ADDRESS}
             locked = await pages.attempt(connection, keys, LOCKED)
             if locked is None:
                 return
@@ -54,8 +59,12 @@ class Attempts:
 
     async def was_right(self, connection: Connection, name: str, address: str) -> None:
         """Clear the failures of the name; the address keeps its other ones: an own card must not allow guessing."""
-        await logins.forget_failures(connection, name)
+        await logins.forget_failures(connection, await self._key(connection, name, address))
         await pages.take_back(connection, f"address:{address}")
+        await pages.know(connection, name, address)
+
+    async def _key(self, connection: Connection, name: str, address: str) -> str:
+        return f"{name} from {address}" if await pages.is_known(connection, name, address) else name
 
 
 class Hashing:

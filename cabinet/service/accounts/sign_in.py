@@ -123,7 +123,7 @@ class Authenticator:
 
         return await self._sign_in("resident", row.resident_id, GUEST_MAX_MS, use_up)
 
-    async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
+    async def sign_in_staff(self, name: str, password: str, address: str, at: str = "") -> str | SecondStep:
         row = await self._checked(
             _staff_key(name), password, address, lambda: self._storage.read(lambda c: staff.by_name(c, name)),
             lambda found: found.password_hash,

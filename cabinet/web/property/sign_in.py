@@ -18,19 +18,19 @@ MAX_FIELD = 128
 
 @get("/property/sign-in")
 async def sign_in_page(request: PageRequest) -> Response[Any]:
-    return _page(request)
+    return _page(request, company=str(request.query_params.get("company", ""))[:MAX_FIELD])
 
 
 @post("/property/sign-in", status_code=303)
 async def sign_in(request: PageRequest) -> Response[Any]:
     site, form = PropertySite.of(request), auth.form(request)
-    name, password = form.get("name", "").strip(), form.get("password", "")
+    name, password, company = form.get("name", "").strip(), form.get("password", ""), form.get("company", "").strip()
     try:
-        if not name or not password or max(len(name), len(password)) > MAX_FIELD:
+        if not name or not password or max(map(len, (name, password, company))) > MAX_FIELD:
             raise Refused("wrong_card_or_pin")
-        signed_in = await site.accounts.sign_in_staff(name, password, address_of(request))
+        signed_in = await site.accounts.sign_in_staff(name, password, address_of(request), company)
     except Refused as refusal:
-        return _page(request, refusal, name[:MAX_FIELD])
+        return _page(request, refusal, name[:MAX_FIELD], company[:MAX_FIELD])
     if isinstance(signed_in, SecondStep):
         return _code_page(request, signed_in.key)
     return _signed_in(site, signed_in)
@@ -52,11 +52,11 @@ async def sign_in_code(request: PageRequest) -> Response[Any]:
     return _signed_in(site, token)
 
 
-def _page(request: PageRequest, refusal: Refused | None = None, name: str = "") -> Response[Any]:
+def _page(request: PageRequest, refusal: Refused | None = None, name: str = "", company: str = "") -> Response[Any]:
     values = refused_values(request, refusal)
     if refusal is not None and refusal.code == "wrong_card_or_pin":
         values["refused"] = texts(request)("property.wrong_login")
-    return Pages.of(request).page(request, "property/sign_in.html", name=name, **values)
+    return Pages.of(request).page(request, "property/sign_in.html", name=name, company=company, **values)
 
 
 def _code_page(request: PageRequest, key: str, refusal: Refused | None = None) -> Response[Any]:

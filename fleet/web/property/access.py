@@ -16,10 +16,10 @@ SECTIONS = (
 ACTIONS = (
     "sign_in",
     "top_up", "top_up_undo", "resident_reveal", "resident_block", "resident_unblock", "resident_pin", "resident_erase",
-    "tariff_schedule", "out_of_service", "charge_stop",
+    "tariff_schedule", "sticker_set", "out_of_service", "charge_stop",
     "usage_export",
     "staff_add", "staff_role", "staff_groups", "staff_password", "staff_remove",
-    "cabinet_added", "cabinet_enrolled", "cabinet_code", "cabinet_revoked",
+    "cabinet_added", "codes_given", "cabinet_enrolled", "cabinet_code", "cabinet_revoked",
     "merchant_added", "merchant_retired", "refund_again", "refund_by_hand", "difference_closed",
 )  # fmt: skip
 """Actions of the audit log that can be searched for; each has a text `audit.<action>`."""

@@ -43,11 +43,14 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 class FleetStaffAccounts(FleetAccounts):
     """Implements `ports.StaffAccountsPort`: residents, and staff by name and password."""
 
-    async def sign_in_staff(self, name: str, password: str, address: str) -> str:
-        key = f"staff:{normal_form.login_name(name)}"
+    async def sign_in_staff(self, name: str, password: str, address: str, at: str = "") -> str:
+        """Sign in at the company `at`, or at the only one. An unknown company costs the same work as a known one."""
+        async with self._pool.connection() as connection:
+            company_id = await pages.company_named(connection, normal_form.text(at))
+        key = f"staff:{normal_form.login_name(at) if company_id is None else company_id}:{normal_form.login_name(name)}"
         await self._attempts.begin(key, address)
         async with self._pool.connection() as connection:
-            row = await staff.by_name(connection, normal_form.text(name))
+            row = None if company_id is None else await staff.by_name(connection, company_id, normal_form.text(name))
         right = await self._hashing.matches(None if row is None else row.password_hash, password)
         if row is None or not right:
             raise Refused("wrong_card_or_pin")

@@ -108,6 +108,31 @@ def test_a_tariff_is_rolled_out_and_listed_by_cabinet(fleet, url, run, tmp_path)
     assert (status, "energy_periods: is missing" in said) == (1, True)
 
 
+def test_address_and_text_of_stickers_are_set_for_cabinets_and_listed(fleet, url, run):
+    async def prepare():
+        async with await database.connect(url) as connection:
+            company = await scene.add_company(connection, "Green Court")
+            await scene.add_cabinet(connection, company, "c-one")
+            await scene.add_cabinet(connection, company, "c-two")
+
+    run(prepare())
+    of = ("--company", "Green Court")
+    assert fleet("sticker", "set", *of, "--cabinet", "c-two", "--text", "Scan!") == (
+        0, "c-two: http://127.0.0.1:8090 Scan!\n"
+    )  # fmt: skip
+    assert "no such site" in fleet("sticker", "set", *of, "--site", "Nowhere")[1]
+    assert fleet("sticker", "set", *of, "--cabinet", "c-one", "--address", "https://charge.example")[0] == 0
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE desired SET applied_version = version WHERE cabinet = 'c-two'")
+        connection.execute("UPDATE desired SET rejected = 'too long' WHERE cabinet = 'c-one' AND kind = 'public_url'")
+    assert [line.split(maxsplit=2) for line in fleet("sticker", "list", *of)[1].splitlines()] == [
+        ["c-one", "public_url", "https://charge.example: refused: too long"],
+        ["c-two", "public_url", "http://127.0.0.1:8090: in force"],
+        ["c-one", "sticker_text", "-: not yet"],
+        ["c-two", "sticker_text", "Scan!: in force"],
+    ]
+
+
 @pytest.fixture
 def mirrored(url, run):
     """Two cabinets with three charges each, of Green Court."""

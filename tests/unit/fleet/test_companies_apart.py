@@ -17,6 +17,7 @@ from fleet.store import (
     desired,
     facts,
     merchants,
+    outlet_codes,
     payments,
     residents,
     staff,
@@ -27,14 +28,19 @@ from fleet.store import orders as table
 from fleet.store.audit import FleetAuditFilter
 from fleet.store.usage import FleetUsageFilter
 
-MODULES = (audit, cabinets, companies, desired, facts, merchants, payments, residents, staff, table, usage, wallets)
+MODULES = (
+    audit, cabinets, companies, desired, facts, merchants, outlet_codes, payments, residents, staff, table, usage,
+    wallets,
+)  # fmt: skip
 
 # Functions that name no company, and the reason.
 WITHOUT_COMPANY = {
     "companies.add": "makes one", "companies.everyone": "operator of the fleet", "companies.by_name": "its commands",
     "companies.get": "by its own id", "cabinets.by_code": "a printed code is public", "cabinets.everyone": "operator",
-    "cabinets.company_of": "worker", "merchants.everyone": "web and worker",
-    "staff.by_name": "sign-in, before the company is known",
+    "cabinets.company_of": "worker", "cabinets.challenge_of": "worker", "cabinets.not_revoked": "worker",
+    "facts.add_log_alarm": "worker",
+    "outlet_codes.write_stated": "worker",
+    "merchants.everyone": "web and worker",
 }  # fmt: skip
 
 

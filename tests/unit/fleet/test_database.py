@@ -98,6 +98,10 @@ def test_paths_of_fleet_toml_are_taken_from_its_folder(tmp_path):
     found = config.load(path)
     assert found.trust.folder == str(tmp_path / "trust")
     assert found.broker.ca == str(tmp_path / "trust/ca.pem")
+    path.write_text(GOOD + '[trust]\nfolder = "/var/lib/fleet/trust"\n[broker]\ncertificate = "own.pem"\n')
+    found = config.load(path)
+    assert (found.broker.ca, found.broker.key) == ("/var/lib/fleet/trust/ca.pem", "/var/lib/fleet/trust/fleet.key")
+    assert found.broker.certificate == str(tmp_path / "own.pem")
 
 
 @pytest.mark.parametrize(

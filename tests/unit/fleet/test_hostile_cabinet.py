@@ -72,7 +72,11 @@ async def taking(url, monkeypatch):
 
     worker = Worker(scene.config(url), OrderKeys(lambda: [SigningKey(bytes(range(32)))]), renew)
     acknowledged = []
-    monkeypatch.setattr(worker, "_acknowledge", lambda done: acknowledged.append((done.cabinet, done.number)))
+
+    async def acknowledge(pool, done):
+        acknowledged.append((done.cabinet, done.number))
+
+    monkeypatch.setattr(worker, "_acknowledge", acknowledge)
     async with database.pool(url, 6) as pool, asyncio.TaskGroup() as group:
         works = (worker._take_facts, worker._take_states, worker._take_answers, worker._renew_certificates)
         tasks = [group.create_task(work(pool)) for work in works]
@@ -321,5 +325,31 @@ def test_the_codes_of_a_revoked_cabinet_go_to_the_one_in_its_place_but_to_no_oth
             found = await cabinets.by_code(connection, code)
             assert found is not None
             assert found.cabinet == "c-new"
+
+    run(body())
+
+
+def test_an_answer_of_a_revoked_cabinet_is_none(url, run):
+    """Its open connection is gone within 10 s, which is time for many answers."""
+
+    async def body():
+        company, resident = await prepared(url)
+        async with await database.connect(url) as connection:
+            rules = scene.config().orders
+            placed = await orders.place(
+                connection, rules, company.company_id, resident, "C-ONE-3", StartChoice("full"), "tap"
+            )
+            await sending.to_start(connection)
+            answer = messages.Answer(placed.number, "accepted", session_id="s", epoch="epoch-1")
+            await connection.execute("UPDATE cabinet SET revoked = now() WHERE id = 'c-one'")
+            await sending.take_answers(connection, [("c-one", answer)])
+            row = await table.get(connection, company.company_id, placed.number)
+            assert row is not None
+            assert (row.state, row.session_id) == ("sent", None)
+            await connection.execute("UPDATE cabinet SET revoked = NULL WHERE id = 'c-one'")
+            await sending.take_answers(connection, [("c-one", answer)])
+            row = await table.get(connection, company.company_id, placed.number)
+            assert row is not None
+            assert row.state == "accepted"
 
     run(body())

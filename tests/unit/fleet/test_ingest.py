@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from cabinet import usage_chain
+from cabinet.model import Fault
 from cabinet.records import Closing, SignedClosing
 from cabinet.uplink import messages
-from cabinet.uplink.messages import MonthClosed, OrderRefused, SessionSettled
+from cabinet.uplink.messages import MonthClosed, OrderRefused, SessionSettled, TripReport
 from cabinet_testing import fleet_scene as scene
 from cabinet_testing.fleet_facts import WALL, payload, simulated
 from fleet import housekeeping, ingest, states, verify
 from fleet.ingest import Incoming
 from fleet.sim.cabinets import SimulatedCabinet
 from fleet.states import CabinetState
-from fleet.store import database, facts, usage
+from fleet.store import database, facts, rows, usage
 from fleet.verify import VerifiedLogs
 
 
@@ -268,6 +269,77 @@ def test_a_new_store_begins_another_log_which_is_told_once(url, run):
             assert [(each.epoch, each.usage_number) for each in places] == [("epoch-2", 2), ("epoch-1", 2)]
             sums = await usage.sums(connection, company.company_id, usage.FleetUsageFilter())
             assert sums.records == 4
+
+    run(body())
+
+
+def test_two_logs_that_begin_in_one_batch_are_told_too(url, run):
+    async def body():
+        async with await database.connect(url) as connection:
+            company = await prepared(connection)
+        old, new = simulated(2), simulated(2, epoch="epoch-2")
+        async with database.pool(url, 2) as pool:
+            await ingest.take_in(pool, [payload(old, *old.facts), payload(new, *new.facts)])
+            async with pool.connection() as connection:
+                found = await usage.log_alarms(connection, company.company_id)
+                assert [(each.epoch, each.kind, each.number) for each in found] == [("epoch-2", "new_log", 1)]
+        third = copied(old, "epoch-3", records=2)
+        fourth = copied(old, "epoch-4", records=2)
+        async with database.pool(url, 2) as pool:
+            await ingest.take_in(pool, [payload(third, *third.facts), payload(fourth, *fourth.facts)])
+            async with pool.connection() as connection:
+                assert len(await usage.log_alarms(connection, company.company_id)) == 1, "copies are no other logs"
+
+    run(body())
+
+
+def test_epochs_of_one_cabinet_are_bounded_with_an_alarm_and_the_known_ones_go_on(url, run, monkeypatch):
+    monkeypatch.setattr(ingest, "MAX_EPOCHS", 3)
+
+    async def body():
+        async with await database.connect(url) as connection:
+            company = await prepared(connection)
+        first = simulated(2)
+        others = [simulated(1, epoch=f"epoch-{number}") for number in range(2, 8)]
+        async with database.pool(url, 2) as pool:
+            await ingest.take_in(pool, [payload(first, 1, 2, 3)])
+            done = await ingest.take_in(pool, [payload(each, 1, 2) for each in others])
+            assert [each.epoch for each in done] == ["epoch-2", "epoch-3"]
+            assert await ingest.take_in(pool, [payload(others[-1], 1, 2)]) == []
+            done = await ingest.take_in(pool, [payload(others[-1], 1, 2), payload(first, 4, 5)])
+            assert [(each.epoch, each.number) for each in done] == [("epoch-1", 5)]
+            other = await ingest.take_in(pool, [payload(simulated(1, "c-two", "epoch-9"), 1)])
+            assert [each.number for each in other] == [1]
+            async with pool.connection() as connection:
+                found = await usage.log_alarms(connection, company.company_id)
+                assert [(each.cabinet, each.kind) for each in found if each.kind != "new_log"] == [
+                    ("c-one", "many_logs")
+                ]
+                assert len(await facts.positions(connection, company.company_id, "c-one")) == 3
+
+    run(body())
+
+
+def test_forks_of_one_cabinet_are_bounded_with_an_alarm(url, run, monkeypatch):
+    monkeypatch.setattr(ingest, "MAX_FORKS", 3)
+
+    async def body():
+        async with await database.connect(url) as connection:
+            company = await prepared(connection)
+        sim = simulated(4)
+        numbers = sorted(sim.facts)
+        async with database.pool(url, 2) as pool:
+            await ingest.take_in(pool, [payload(sim, *numbers)])
+            for word in ("one", "two"):
+                for number in numbers[:2]:
+                    trip = TripReport(3, Fault.OVERPOWER, WALL, None, word)
+                    sim.facts[number] = messages.encode_fact(trip)
+                done = await ingest.take_in(pool, [payload(sim, *numbers[:2])])
+                assert done[0].number == numbers[-1], "still acknowledged: the cabinet is not to send them for ever"
+            async with pool.connection() as connection:
+                assert await rows.value(connection, "SELECT count(*) FROM fact_fork") == 3
+                found = {each.kind for each in await usage.log_alarms(connection, company.company_id)}
+                assert found == {"fork", "many_forks"}
 
     run(body())
 

@@ -5,6 +5,7 @@ import datetime
 import msgspec
 import pytest
 
+from cabinet.errors import Refused
 from cabinet.service.ports import StartChoice
 from cabinet.uplink import messages
 from cabinet.uplink.messages import MessageError, Online, OutletPlace, OutletReport
@@ -13,8 +14,9 @@ from fleet import housekeeping, orders, states
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
 from fleet.states import CabinetOnline, CabinetState
-from fleet.store import cabinets, database, desired, rows, usage
+from fleet.store import audit, cabinets, database, desired, outlet_codes, rows, usage
 from fleet.store import orders as table
+from fleet.store.audit import FleetAuditFilter
 
 
 @pytest.fixture
@@ -98,6 +100,54 @@ def test_a_code_of_another_cabinet_is_not_taken_from_it_and_raises_an_alarm(insi
         assert taken.cabinet == "c-two"
         alarms = await usage.log_alarms(connection, company.company_id)
         assert [(each.cabinet, each.kind, each.number) for each in alarms] == [("c-one", "code_taken", 2)]
+
+    inside(body)
+
+
+async def codes(connection, company, cabinet):
+    return [each.code for each in await cabinets.outlets(connection, company.company_id, cabinet)]
+
+
+async def log_kinds(connection, company):
+    return sorted((each.kind, each.detail) for each in await usage.log_alarms(connection, company.company_id))
+
+
+def test_a_cabinet_gets_no_code_that_was_not_given_to_it(inside):
+    """A cabinet that was broken into would lead the residents of another to its own company."""
+
+    async def body(connection, company):
+        await states.take_connections(connection, [online("c-one", "C-ONE-1", "NEVER-GIVEN")])
+        assert await codes(connection, company, "c-one") == ["C-ONE-1"]
+        assert await cabinets.by_code(connection, "NEVER-GIVEN") is None
+        assert await log_kinds(connection, company) == [("code_not_given", "NEVER-GIVEN")]
+        await outlet_codes.give(connection, company.company_id, "c-one", ["NEVER-GIVEN"])
+        await states.take_connections(connection, [online("c-one", "C-ONE-1", "NEVER-GIVEN")])
+        assert await codes(connection, company, "c-one") == ["C-ONE-1", "NEVER-GIVEN"]
+        with pytest.raises(Refused, match="code_taken"):
+            await outlet_codes.give(connection, company.company_id, "c-two", ["NEVER-GIVEN"])
+
+    inside(body)
+
+
+def test_codes_given_before_the_first_connection_are_no_others_to_claim(inside):
+    async def body(connection, company):
+        other = await scene.add_company(connection)
+        for cabinet in ("c-new", "c-next"):
+            await cabinets.add(connection, other.company_id, other.site_id, cabinet, cabinet)
+        await outlet_codes.give(connection, other.company_id, "c-new", ["NEW-1", "NEW-2"])
+        await states.take_connections(connection, [online("c-next", "NEW-1", "C-ONE-1", "NEXT-1")])
+        assert await codes(connection, other, "c-next") == ["NEXT-1"], "its first connection claims what is free"
+        assert await log_kinds(connection, other) == [
+            ("code_taken", "C-ONE-1 is of another company"), ("code_taken", "NEW-1 is of c-new")
+        ]  # fmt: skip
+        await states.take_connections(connection, [online("c-new", "NEW-1", "NEW-3")])
+        assert await codes(connection, other, "c-new") == ["NEW-1"]
+        await states.take_connections(connection, [online("c-next", "NEXT-1", "NEXT-2")])
+        assert await codes(connection, other, "c-next") == ["NEXT-1"], "and no more after it"
+        await outlet_codes.take_away(connection, other.company_id, "c-next", ["NEXT-1"])
+        assert await codes(connection, other, "c-next") == []
+        entries = await audit.entries(connection, other.company_id, FleetAuditFilter())
+        assert [(each.action, each.subject, each.detail) for each in entries] == [("codes_given", "c-next", "NEXT-1")]
 
     inside(body)
 

@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+from cryptography import x509
 
 from cabinet.uplink import enrolment as cabinet_side
 from cabinet.uplink.connection import FleetConnection
@@ -61,6 +62,9 @@ def test_broker_folder_is_written_and_keys_stay(fleet, tmp_path):
     assert (tmp_path / "broker/ca.pem").read_bytes() == ca
     assert not (tmp_path / "broker/ca.key").exists()
     first = (tmp_path / "broker/broker.pem").read_bytes()
+    names = x509.load_pem_x509_certificate(first).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["broker.example"]
+    assert [str(each) for each in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"], "the worker's way to it"
     fleet("broker", "config", "--host", "broker.example", "--new-certificate")
     assert ca == (tmp_path / "trust/ca.pem").read_bytes()
     assert first != (tmp_path / "broker/broker.pem").read_bytes()

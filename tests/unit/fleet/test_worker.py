@@ -270,7 +270,11 @@ def test_a_worker_killed_between_commit_and_acknowledgement_doubles_nothing(url,
         site = Site(url, broker)
         async with site.running():
             killed = worker_of(url, broker)
-            killed._acknowledge = lambda _: None  # killed each time before it could
+
+            async def killed_here(pool, done):
+                """Killed each time before it could."""
+
+            killed._acknowledge = killed_here
             async with working(killed):
                 await site.online()
                 order = await site.place()

@@ -11,11 +11,13 @@ from typing import Any
 import openpyxl
 import pytest
 
+from cabinet.errors import Refused
 from cabinet.model import Fault
 from cabinet.uplink.messages import OutletReport
 from cabinet_testing import fleet_scene
 from cabinet_testing.fleet_web import PASSWORD, FleetWeb, add_record, fleet_web, order_of, usage_record
 from cabinet_testing.html_page import Page
+from cabinet_testing.service_harness import QUICK
 from fleet.store import staff, wallets
 
 KEY = "k" * 32
@@ -41,14 +43,43 @@ async def test_staff_sign_in_by_name_and_password_and_out_again(url: str) -> Non
         await at.office()
         browser = await at.browser()
         assert (await browser.get("/property")).headers["location"] == "/property/sign-in"
-        wrong = await browser.send("/property/sign-in", name="operator 0", password="guess")
+        wrong = await browser.send("/property/sign-in", company="Green Court", name="operator 0", password="guess")
         assert wrong.status_code == 401
-        right = await browser.send("/property/sign-in", name="operator 0", password=PASSWORD)
+        right = await browser.send("/property/sign-in", company="Green Court", name="operator 0", password=PASSWORD)
         assert right.headers["location"] == "/property"
         assert "operator 0" in (await browser.page("/property")).text
         await browser.send("/property/sign-out")
         assert (await browser.get("/property")).status_code == 303
         assert [entry[0] for entry in await audit_of(at)] == ["sign_in"]
+
+
+async def test_two_companies_may_have_a_login_of_the_same_name(url: str) -> None:
+    """Neither learns from it that the other has one."""
+    async with fleet_web(url) as at:
+        async with at.pool.connection() as connection:
+            for scene, secret in ((at.scene, PASSWORD), (at.other, "another password")):
+                await staff.add(connection, scene.company_id, "wang", QUICK.hash(secret), "operator")
+            with pytest.raises(Refused, match="name_taken"):
+                await staff.add(connection, at.other.company_id, "wang", "hash", "viewer")
+        for company, secret, status in (
+            ("Green Court", PASSWORD, 303), ("Green Court", "another password", 401), ("Blue Yard", PASSWORD, 401),
+            ("Blue Yard", "another password", 303), ("Nowhere", PASSWORD, 401), ("", PASSWORD, 401),
+        ):  # fmt: skip
+            browser = await at.browser()
+            answer = await browser.send("/property/sign-in", company=company, name="wang", password=secret)
+            assert answer.status_code == status, (company, secret)
+            if status == 401:
+                assert company in answer.text, "it is not typed again"
+        page = await (await at.browser()).get("/property/sign-in?company=Blue+Yard")
+        assert 'value="Blue Yard"' in page.text
+        async with at.pool.connection() as connection:
+            await connection.execute("DELETE FROM sign_in_failure")
+        for _ in range(5):
+            await (await at.browser()).send("/property/sign-in", company="Blue Yard", name="wang", password="guess")
+        answer = await (await at.browser()).send(
+            "/property/sign-in", company="Green Court", name="wang", password=PASSWORD
+        )
+        assert answer.status_code == 303, "guessing at one company locks no login of another"
 
 
 async def test_a_login_left_alone_ends(url: str) -> None:
@@ -332,13 +363,17 @@ async def test_logins_are_added_limited_to_site_groups_and_removed(url: str) -> 
         added = Page((await office.send("/property/staff", name="Li Na", role="accountant")).text)
         [password] = re.findall(r"\b[A-Za-z0-9_-]{16}\b", added.text)
         async with at.pool.connection() as connection:
-            row = await staff.by_name(connection, "Li Na")
+            row = await staff.by_name(connection, at.scene.company_id, "Li Na")
         assert row is not None
         assert (await office.send(f"/property/staff/{row.id}/groups", groups="north, south，north")).status_code == 303
         assert "north, south" in (await office.get("/property/staff")).text
         browser = await at.browser()
-        assert (await browser.send("/property/sign-in", name="li na", password=password)).status_code in (303, 401)
-        assert (await browser.send("/property/sign-in", name="Li Na", password=password)).status_code == 303
+        assert (
+            await browser.send("/property/sign-in", company="Green Court", name="li na", password=password)
+        ).status_code in (303, 401)
+        assert (
+            await browser.send("/property/sign-in", company="Green Court", name="Li Na", password=password)
+        ).status_code == 303
         assert not (await browser.page("/property")).all("a", **{"class": "row-link"}), "no site is in these groups"
         assert (await browser.get("/property/audit")).status_code == 403
         me = await office.send("/property/staff/1/groups", groups="north")

@@ -1,6 +1,7 @@
 """Sign-in by phone: codes, their limits, and the provider's signature."""
 
 import datetime
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cabinet_testing.fleet_web import PIN, FleetBrowser, FleetWeb, fleet_web
 from cabinet_testing.html_page import Page
 from fleet import config as configuration
 from fleet.config import SmsSection
+from fleet.store import logins, rows
 from fleet.web.sms import HOST, AliyunSms, FileSms, SmsNotSent, canonical_query, provider_of, signed_headers
 
 PHONE = "13800138000"
@@ -147,6 +149,28 @@ async def test_guessing_a_pin_locks_the_card_also_for_the_right_one(url: str) ->
         assert answer.status_code == 429
         answer = await phone.send("/sign-in", to="/s/C-ONE-3", card="99999999", pin=PIN)
         assert answer.status_code == 401, "an unknown card is refused like a wrong PIN"
+
+
+async def test_strangers_who_lock_a_card_do_not_lock_out_the_phone_that_has_signed_in_before(url: str) -> None:
+    async with fleet_web(url) as at:
+        await at.resident()
+        known, stranger, other = [await at.browser(address=f"192.0.2.{last}") for last in range(3)]
+
+        async def attempt(browser: FleetBrowser, pin: str) -> int:
+            answer = await browser.send("/sign-in", to="/s/C-ONE-3", card="10010000", pin=pin)
+            return answer.status_code
+
+        assert await attempt(known, PIN) == 303
+        assert [await attempt(stranger, "000001") for _ in range(6)] == [401] * 5 + [429]
+        assert await attempt(other, PIN) == 429, "another address that is not known"
+        assert await attempt(known, PIN) == 303
+        assert [await attempt(known, "000001") for _ in range(6)] == [401] * 5 + [429], "it has a count of its own"
+        async with at.pool.connection() as connection:
+            kept = await rows.value(connection, "SELECT hash FROM known_address")
+            assert re.fullmatch("[0-9a-f]{64}", kept), "no card and no address is kept"
+            await connection.execute("UPDATE known_address SET used = now() - interval '181 days'")
+            await logins.drop_old(connection)
+            assert await rows.value(connection, "SELECT count(*) FROM known_address") == 0
 
 
 # --- providers -------------------------------------------------------------------------------------------------------

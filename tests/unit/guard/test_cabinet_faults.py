@@ -134,6 +134,20 @@ class TestCabinet:
         sim.run(100 * MS)
         assert all_dead(sim)
 
+    @pytest.mark.after(charging, 3, 6)
+    def test_short_through_a_weld_that_no_meter_shows_is_broken_within_a_second(self, sim):
+        sim.run(2 * NS)
+        sim.world.fault(3, "welded")
+        sim.world.fault(3, "breaker", acts="never")
+        sim.world.fault(3, "nack", chip="meter")
+        assert sim.run(NS, until=lambda: not sim.outlet(3).closed)
+        sim.run(NS)
+        sim.world.fault(3, "short", amps=60)
+        assert sim.run(NS, until=lambda: not sim.world.truth(3).conducting)
+        assert sim.guard.snapshot().fault is Fault.SENSOR_DISAGREES
+        sim.run(100 * MS)
+        assert all_dead(sim)
+
     @pytest.mark.after(charging, 3, load="resistor:500")
     def test_opened_outlet_takes_nothing_and_its_last_power_is_not_shown(self, sim):
         sim.run(2 * NS)

@@ -113,6 +113,21 @@ class TestSensorDisagrees:
         assert (trip.fault, trip.outlet, trip.latched) == (Fault.SENSOR_DISAGREES, None, True)
         assert seconds == pytest.approx(7.7, abs=0.3)
 
+    @pytest.mark.parametrize(("outlets", "after_s"), [(2, 0.5), (10, 0.5), (40, 2.0)])
+    def test_difference_as_great_as_a_short_opens_once_each_outlet_was_read_again(self, outlets, after_s):
+        harness = CabinetHarness(dict.fromkeys(range(1, outlets + 1), 100_000))
+        harness.feed_mw = 100_000 * outlets + 6_700_000
+        trip, seconds = harness.run(5)
+        assert (trip.fault, trip.outlet, trip.latched) == (Fault.SENSOR_DISAGREES, None, True)
+        assert seconds == pytest.approx(after_s, abs=0.15)
+
+    def test_power_of_a_short_that_was_cut_is_no_difference_although_the_cabinets_meter_shows_it_for_a_while(self):
+        harness = CabinetHarness(dict.fromkeys(range(1, 11), 100_000))
+        harness.feed_mw = 20_000_000
+        assert harness.run(0.45) == (None, 0.45)
+        harness.feed_mw = 900_000
+        assert harness.run(5) == (None, 5)
+
     @pytest.mark.parametrize("feed_mw", [600_000, 705_000, 495_000])
     def test_difference_within_half_an_ampere_is_borne(self, feed_mw):
         harness = CabinetHarness({1: 300_000, 2: 300_000})

@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from cabinet.commands import stickers
 from cabinet.service.app import Service
+from cabinet.stickers.sticker import sticker_text
 from cabinet.store import residents
 from cabinet.uplink.messages import Desired, DesiredKind
 from cabinet_testing.fleet_harness import CABINET, FleetHarness
@@ -133,13 +135,44 @@ async def test_the_fleet_unblocks_only_cards_that_it_blocked(harness: ServiceHar
         assert await blocked(service) == [False, True, False]
 
 
-@pytest.mark.parametrize("what", ["public_url", "sticker_text"])
-async def test_what_stands_in_the_configuration_is_not_changed_from_outside(
-    harness: ServiceHarness, fleet: FleetHarness, what: DesiredKind
+async def test_stickers_are_printed_with_the_address_and_text_of_the_fleet(
+    harness: ServiceHarness, fleet: FleetHarness
 ) -> None:
     async with harness.running() as service:
-        await want(fleet, service, what, 1, "https://elsewhere.example")
+        assert stickers.printed(harness.config) == (harness.config, ""), "none was given"
+        await want(fleet, service, "public_url", 1, "https://charge.example")
+        await want(fleet, service, "sticker_text", 1, "扫码充电 · Green Court")
+        assert await state_of(fleet, service, "public_url") == (1, None)
+        assert await state_of(fleet, service, "sticker_text") == (1, None)
+        config, scan = stickers.printed(harness.config)
+        text = sticker_text(config.site, config.outlet[2], scan)
+        assert (text.address, text.domain) == ("https://charge.example/s/C5T4", "charge.example")
+        assert text.scan == ("扫码充电 · Green Court", "")
+        await want(fleet, service, "sticker_text", 2, "")
+        assert stickers.printed(harness.config)[1] == ""
+    off = msgspec.structs.replace(harness.config, uplink=msgspec.structs.replace(harness.config.uplink, enabled=False))
+    assert stickers.printed(off) == (off, ""), "a cabinet that left its fleet prints its own"
+    assert audited(harness)[0] == ("fleet_change", "public_url 1", "https://charge.example")
+
+
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        pytest.param("public_url", "charge.example", id="no scheme"),
+        pytest.param("public_url", "https://charge.example/path", id="a path"),
+        pytest.param("public_url", "https://" + "x" * 100, id="long address"),
+        pytest.param("public_url", "https://a\nb", id="two lines"),
+        pytest.param("public_url", 17, id="no text"),
+        pytest.param("sticker_text", "x" * 61, id="long text"),
+        pytest.param("sticker_text", "one\ntwo", id="two lines of text"),
+    ],
+)
+async def test_an_address_or_text_that_cannot_be_printed_is_rejected(
+    harness: ServiceHarness, fleet: FleetHarness, what: DesiredKind, value: Any
+) -> None:
+    async with harness.running() as service:
+        await want(fleet, service, what, 1, value)
         version, reason = await state_of(fleet, service, what)
-    assert version is None
-    assert reason is not None
-    assert "cabinet.toml" in reason
+        assert version is None
+        assert reason
+        assert stickers.printed(harness.config) == (harness.config, "")

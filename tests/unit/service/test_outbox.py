@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cabinet.clock import WallTime
+from cabinet.clock import NS, WallTime
 from cabinet.errors import LinkError
 from cabinet.link import uplink_protocol
 from cabinet.link.uplink_protocol import (
@@ -30,8 +30,9 @@ from cabinet.service.app import Service
 from cabinet.service.charges.live import CABINET
 from cabinet.store import backup, month_closing, outbox, residents
 from cabinet.uplink import messages, orders
-from cabinet.uplink.messages import AlarmChanged, MonthClosed, SessionSettled, SessionStarted, TripReport
+from cabinet.uplink.messages import AlarmChanged, Look, MonthClosed, SessionSettled, SessionStarted, TripReport
 from cabinet.uplink.service_client import ServiceSocket
+from cabinet_testing import fleet_harness
 from cabinet_testing.fleet_harness import FleetHarness
 from cabinet_testing.service_harness import FULL, ServiceHarness
 
@@ -180,16 +181,34 @@ async def test_a_fleet_restored_from_a_backup_gets_again_what_it_lacks_and_is_ke
             await charge(harness, service, key)
         epoch = (await fleet.state(service)).epoch
         await fleet.hand_over(service, fleet.ack(epoch, 4))
-        assert (await fleet.hand_over(service, fleet.ack(epoch, 5, again=True))).refusal == "bad_request"
-        assert (await fleet.hand_over(service, fleet.ack(epoch, 1, again=True))).refusal is None
+        assert (await fleet.hand_over(service, await fleet.again(service, 5))).refusal == "bad_request"
+        assert (await fleet.hand_over(service, await fleet.again(service, 1))).refusal is None
         assert (await fleet.state(service)).acked == 1
         assert len(await fleet.facts(service, after=1)) == 3
         await service.context.storage.write(lambda c: c.execute("DELETE FROM outbox WHERE number <= 2"))
-        await fleet.hand_over(service, fleet.ack(epoch, 0, again=True))
+        await fleet.hand_over(service, await fleet.again(service, 0))
         assert (await fleet.state(service)).acked == 1, "nothing is sent again that was not asked for"
         await fleet.hand_over(service, fleet.ack(epoch, 4))
-        await fleet.hand_over(service, fleet.ack(epoch, 0, again=True))
+        await fleet.hand_over(service, await fleet.again(service, 0))
         assert (await fleet.state(service)).acked == 2, "the facts before are deleted"
+
+
+async def test_a_recorded_wish_of_the_fleet_does_nothing_at_another_time(harness: ServiceHarness) -> None:
+    """Sent again by a broker that is not trusted, each would cost mobile data without end."""
+    fleet = FleetHarness(harness)
+    async with harness.running() as service:
+        for key in ("first", "second"):
+            await charge(harness, service, key)
+        state = await fleet.state(service)
+        again = await fleet.again(service, 1)
+        look = Look(cabinet=fleet_harness.CABINET, challenge=state.challenge)
+        assert (await fleet.hand_over(service, look)).look_s == 30
+        await fleet.hand_over(service, fleet.ack(state.epoch, 4))
+        harness.clock.advance_ns(600 * NS)
+        for message in (look, again, msgspec.structs.replace(again, challenge="")):
+            handed = await fleet.hand_over(service, message)
+            assert (handed.refusal, handed.look_s) == (uplink_protocol.STALE, None)
+        assert (await fleet.state(service)).acked == 4
 
 
 async def test_a_restored_backup_begins_a_new_epoch_with_the_whole_log(harness: ServiceHarness) -> None:

@@ -58,7 +58,7 @@ def test_viewer_raises_the_rate_of_states(broker, tmp_path):
         async with FakeFleet(broker).running() as fleet, uplink.running():
             await fleet.until(lambda: len(fleet.states["cab-look"]) == 1)
             await uplink.service.change(state=True)
-            await fleet.send("order", Look(cabinet="cab-look", seconds=30))
+            await fleet.send("order", Look(cabinet="cab-look", challenge="c1", seconds=30))
             await fleet.until(lambda: len(fleet.states["cab-look"]) == 2, within_s=10)
 
     asyncio.run(scenario())
