@@ -280,7 +280,7 @@ REFUSALS = frozenset(
         "unknown_tariff", "bad_tariff", "not_future", "bad_days", "wrong_second_factor",
         # fleet
         "cabinet_offline", "no_answer", "no_record", "no_price", "bad_phone", "no_outlet", "sms_failed",
-        "unknown_company", "unknown_site", "unknown_cabinet",
+        "unknown_company", "unknown_site", "unknown_cabinet", "payment_open", "platform_unreachable", "no_payment",
         # orders of a fleet
         "order_expired", "order_changed", "tariff_changed", "wrong_epoch", "uplink_off",
     }

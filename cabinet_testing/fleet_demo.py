@@ -1,4 +1,5 @@
-"""A fleet to try on one machine: `make fleet`. PostgreSQL, broker, worker, web and three simulated cabinets.
+"""A fleet to try on one machine: `make fleet`. PostgreSQL, broker, worker, web, three simulated cabinets
+and simulated payment platforms, where one pays in a second.
 
     python -m cabinet_testing.fleet_demo [--cabinets 3] [--folder var/fleet] [--port 8090]
 
@@ -16,6 +17,7 @@ from cabinet_testing.fleet_scene import TARIFF
 from cabinet_testing.fleet_site import CARD, PHONE, PIN, STAFF, FleetSite
 
 PORTS = (8443, 8883, 8884)  # enrolment, broker, and the broker's listener for the worker
+PAYMENTS_PORT = 8095
 PASSWORD_FILE = "staff-password.txt"
 
 
@@ -28,11 +30,12 @@ def main() -> int:
     if reason := fleet_site.missing():
         print(f"{reason}; as root, make fleet installs it: apt install postgresql mosquitto", file=sys.stderr)
         return 1
-    site = FleetSite(args.folder.absolute(), port=args.port, ports=PORTS)
+    site = FleetSite(args.folder.absolute(), port=args.port, ports=PORTS, payments_port=PAYMENTS_PORT)
     try:
         say("database, broker, worker and web")
         site.start()
         password = _company(site)
+        site.connect_payments()
         for number in range(1, args.cabinets + 1):
             say(f"cabinet {number} of {args.cabinets}")
             site.add_cabinet(number, demo=True)
@@ -64,7 +67,7 @@ def banner(site: FleetSite, password: str) -> list[str]:
     rows = [("resident", f"{site.url}/q/{first.code(3)}   (outlet 3 of {first.name})" if first else site.url)]
     rows += [
         ("", f"phone {PHONE}: the code by SMS is the last line of {_short(site.sms)}"),
-        ("", f"or card {CARD}, PIN {PIN}"),
+        ("", f"or card {CARD}, PIN {PIN}; or pay for a charge, without any account: the platforms are simulated"),
         ("property", f"{site.url}/property   name {STAFF}, password {password}"),
         ("commands", f"{here}/fleet cabinet list --config {_short(site.config)}"),
     ]

@@ -47,6 +47,19 @@ def temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def payments_section(port: int) -> str:
+    """Return the section of fleet.toml for the simulated platforms at a port."""
+    address = f"http://{fleet_broker.HOST}:{port}"
+    keys = {
+        "wechat_url": address,
+        "wechat_login_url": f"{address}/connect/oauth2/authorize",
+        "wechat_identity_url": f"{address}/sns/oauth2/access_token",
+        "alipay_url": f"{address}/gateway.do",
+        "alipay_login_url": f"{address}/oauth2/publicAppAuthorize.htm",
+    }
+    return "[payments]\n" + "".join(f'{name} = "{value}"\n' for name, value in keys.items()) + "\n"
+
+
 def outlet_codes(text: str, cabinet: int) -> str:
     """Return a configuration with this cabinet's outlet codes: its number follows the letter. Pure."""
     return _CODE.sub(lambda found: f'code = "{found[1]}{cabinet}{found[2][1:]}"', text)
@@ -150,9 +163,10 @@ class FleetSite:
         port: int = 0,
         ports: tuple[int, int, int] | None = None,
         host: str = fleet_broker.HOST,
+        payments_port: int = 0,
     ) -> None:
         """Prepare. `port` is that of the pages, `ports` are those of enrolment, broker and worker (None: free ones);
-        `host` is where cabinets reach the fleet.
+        `host` is where cabinets reach the fleet; `payments_port` is that of the simulated payment platforms (0: none).
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -165,6 +179,7 @@ class FleetSite:
         self._host = host
         self.broker = FleetBroker(folder, ports=(broker_ports[0], broker_ports[1]), names=(host,))
         self._port, self._enrol_port = port, enrol_port
+        self.payments_port = payments_port
         self.enrol_url = f"https://{host}:{enrol_port}"
         self.ca = self.broker.trust.ca_certificate
         self.sms = folder / "sms.txt"
@@ -197,6 +212,8 @@ file = "{self.sms}"
 
 """
         pages = f'[web]\npublic_url = "http://{fleet_broker.HOST}:{self._port or 8090}"\nport = {self._port}\n'
+        if self.payments_port:
+            text += payments_section(self.payments_port)
         self.config.write_text(text + pages, encoding="utf-8")
         tls = f'port = {self._enrol_port}\ntls_certificate = "{trust.broker_certificate}"\n'
         tls += f'tls_key = "{trust.broker_key}"\n'
@@ -204,6 +221,9 @@ file = "{self.sms}"
         if self._new:
             self.postgres.make("fleet")
         self.command("migrate")
+        if self.payments_port:
+            words = ["--port", str(self.payments_port), "--folder", str(self.folder)]
+            self.processes["payments"] = Process("payments", words, self.folder, self.config, "fleet.sim.payments")
         self.start_process("worker")
         self.start_process("enrolment")
         self.start_process("web")
@@ -251,6 +271,12 @@ file = "{self.sms}"
         self.command("resident", "add", "--company", COMPANY, "--phone", PHONE, "--card", CARD, "--pin", PIN)
         self.command("resident", "top-up", "--company", COMPANY, "--phone", PHONE, "5000")
         return self.command("staff", "add", STAFF, "--company", COMPANY, "--role", "operator").split()[-1]
+
+    def connect_payments(self) -> None:
+        """Connect the company's accounts at the simulated platforms, whose keys are new each time."""
+        for platform in ("wechat", "alipay"):
+            file = str(self.folder / f"{platform}.json")
+            self.command("merchant", "add", file, "--platform", platform, "--company", COMPANY)
 
     def add_cabinet(self, number: int, network: "CabinetNetwork | None" = None, *, demo: bool = False) -> FleetCabinet:
         """Add a cabinet, start it, enrol it, and start its uplink; in a network of its own if one is given."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import datetime
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal
 
 import httpx
@@ -20,6 +20,7 @@ from cabinet_testing.fleet_scene import FleetScene
 from cabinet_testing.html_page import Page
 from cabinet_testing.service_harness import QUICK
 from fleet.config import FleetConfig
+from fleet.money.payments.accounts import MerchantAccounts
 from fleet.order_book import OrderBook
 from fleet.order_table import OrderStep
 from fleet.store import database, logins, residents, rows, staff, wallets
@@ -76,14 +77,21 @@ class FleetWeb:
     `reply`: how the cabinets answer orders: "accept", "silent", or the code of a refusal.
     """
 
-    def __init__(self, url: str, pool: Pool, config: FleetConfig, notices: CabinetNotices) -> None:
+    def __init__(
+        self,
+        url: str,
+        pool: Pool,
+        config: FleetConfig,
+        notices: CabinetNotices,
+        accounts: MerchantAccounts | None = None,
+    ) -> None:
         self.url = url
         self.pool = pool
         self.config = config
         self.sms = KeptSms()
-        self._notices = notices
+        self.notices = notices
         self.reply: str = "accept"
-        self.app: Any = create_app(pool, config, notices, self.sms)
+        self.app: Any = create_app(pool, config, notices, self.sms, accounts)
         self.scene = self.other = FleetScene(0, 0)
         self._clients = contextlib.AsyncExitStack()
 
@@ -237,7 +245,7 @@ class FleetWeb:
 
     def close_pages(self) -> None:
         """End all live pages."""
-        self._notices.close()
+        self.notices.close()
 
     async def close(self) -> None:
         await self._clients.aclose()
@@ -276,14 +284,16 @@ async def add_record(
 
 
 @contextlib.asynccontextmanager
-async def fleet_web(url: str, **sections: Any) -> AsyncIterator[FleetWeb]:
-    """Serve the pages over the database at `url`; a played worker answers orders."""
+async def fleet_web(
+    url: str, accounts: Callable[[FleetConfig], MerchantAccounts] | None = None, **sections: Any
+) -> AsyncIterator[FleetWeb]:
+    """Serve the pages over the database at `url`; a played worker answers orders. `accounts`: for payments."""
     config = fleet_scene.config(url)
     for name, changes in sections.items():
         config = msgspec.structs.replace(config, **{name: msgspec.structs.replace(getattr(config, name), **changes)})
     notices = CabinetNotices(url)
     async with database.pool(url, 8) as pool:
-        made = FleetWeb(url, pool, config, notices)
+        made = FleetWeb(url, pool, config, notices, None if accounts is None else accounts(config))
         await made.build()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(notices.run()), group.create_task(made.play())]
@@ -293,8 +303,16 @@ async def fleet_web(url: str, **sections: Any) -> AsyncIterator[FleetWeb]:
             finally:
                 notices.close()
                 await made.close()
-                for task in tasks:
-                    task.cancel()
+                await _ended(tasks)
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: in Python 3.11, psycopg's wait for a notice may lose a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1.0)
 
 
 def order_of(answer: httpx.Response) -> str:

@@ -143,6 +143,32 @@ class OrdersSection(Section, frozen=True, kw_only=True):
     ] = 72
 
 
+class PaymentsSection(Section, frozen=True, kw_only=True):
+    """Payments by phone. `fleet merchant add` connects the accounts of a company; without any, none is offered."""
+
+    key: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            description="file of the key that seals the accounts' secrets; empty: payments.key in `trust.folder`",
+        ),
+    ] = ""
+    expires_minutes: Annotated[int, number("a payment can be made for so long", least=2, most=120)] = 10
+    wechat_url: Annotated[str, text("WeChat Pay's API", pattern="^https?://[^ ?]+[^ ?/]$", longest=200)] = (
+        "https://api.mch.weixin.qq.com"
+    )
+    wechat_login_url: Annotated[str, text("WeChat's page that names a person", longest=200)] = (
+        "https://open.weixin.qq.com/connect/oauth2/authorize"
+    )
+    wechat_identity_url: Annotated[str, text("WeChat's API that names a person", longest=200)] = (
+        "https://api.weixin.qq.com/sns/oauth2/access_token"
+    )
+    alipay_url: Annotated[str, text("Alipay's gateway", longest=200)] = "https://openapi.alipay.com/gateway.do"
+    alipay_login_url: Annotated[str, text("Alipay's page that names a person", longest=200)] = (
+        "https://openauth.alipay.com/oauth2/publicAppAuthorize.htm"
+    )
+
+
 class RetentionSection(Section, frozen=True, kw_only=True):
     """Data that is dropped by itself. Money, usage logs and audit are kept."""
 
@@ -161,6 +187,7 @@ class FleetConfig(Section, frozen=True, kw_only=True):
     web: WebSection
     sms: SmsSection = SmsSection()
     orders: OrdersSection = OrdersSection()
+    payments: PaymentsSection = PaymentsSection()
     retention: RetentionSection = RetentionSection()
 
 
@@ -192,7 +219,9 @@ def parse(source_text: str, source: str = "fleet.toml", folder: Path = Path()) -
         file=_absolute(found.sms.file, folder),
         access_key_secret=_absolute(found.sms.access_key_secret, folder),
     )
-    return msgspec.structs.replace(found, broker=broker, trust=trust, web=web, sms=sms)
+    key = _absolute(found.payments.key, folder) or str(Path(trust.folder) / "payments.key")
+    payments = msgspec.structs.replace(found.payments, key=key)
+    return msgspec.structs.replace(found, broker=broker, trust=trust, web=web, sms=sms, payments=payments)
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "resident": "add residents, top up wallets",
     "usage": "export and verify the usage logs of all cabinets",
     "ledger": "check the ledgers; statements",
+    "merchant": "connect accounts at WeChat Pay and Alipay; failed refunds and differences",
     "tariff": "roll tariffs out to cabinets, and list who has them",
     "sticker": "address and text that cabinets print on their stickers",
     "broker": "write the broker's configuration and certificates",

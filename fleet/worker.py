@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 import psycopg
 
+from cabinet.clock import SystemClock
 from cabinet.errors import CabinetError, StoreError
 from cabinet.uplink import messages
 from cabinet.uplink.messages import Ack, Answer, Certificate, MessageError
@@ -23,6 +24,8 @@ from fleet import housekeeping, ingest, order_keys, sending, states
 from fleet.broker_connection import BrokerConnection, Message
 from fleet.config import FleetConfig
 from fleet.ingest import Acknowledgement, Incoming
+from fleet.money.payments.accounts import MerchantAccounts
+from fleet.money.watcher import PaymentWatcher
 from fleet.order_keys import OrderKeys
 from fleet.order_sender import DOWN_EXPIRES_S, SWEEP_S, OrderSender, retried
 from fleet.states import CabinetOnline, CabinetState
@@ -116,6 +119,7 @@ class Worker:
                     group.create_task(self._sender.send_others(pool))
                     group.create_task(self._keep_house(pool))
                     group.create_task(self._hand_out_keys(pool))
+                    group.create_task(self._watch_payments(pool))
 
     async def _hold_lock(self, lock: Connection) -> None:
         """Return when this worker may work; stand by while another one does."""
@@ -207,6 +211,13 @@ class Worker:
             except (CabinetError, psycopg.Error) as error:
                 log.warning("keys for orders: %s: again in a minute", error)
             await asyncio.sleep(MINUTE_S)
+
+    async def _watch_payments(self, pool: Pool) -> None:
+        accounts = MerchantAccounts(self._config, lambda: SystemClock().wall().unix_ms / 1000)
+        try:
+            await PaymentWatcher(pool, self._config, accounts).run()
+        finally:
+            await accounts.http.close()
 
     async def _keep_house(self, pool: Pool) -> None:
         minutes = 0

@@ -21,6 +21,7 @@ ELECTRICITY = "revenue:electricity"
 SERVICE = "revenue:service"
 WRITTEN_OFF = "written_off"
 DEBT = "debt:"
+PLATFORM = "platform:"
 
 UNDONE = "top_up_undone"
 
@@ -49,7 +50,7 @@ def debt(order: str) -> str:
 
 
 def may_be_negative(account: str) -> bool:
-    return account == CASH or account.startswith(DEBT)
+    return account == CASH or account.startswith((DEBT, PLATFORM))
 
 
 class Posting(msgspec.Struct, frozen=True):

@@ -24,8 +24,11 @@ class Asset(NamedTuple):
 class Assets:
     """All files under `static/`, by relative path. If the bundle in `dist/` is missing, pages still work."""
 
-    def __init__(self) -> None:
-        self._assets = dict(_read(resources.files("cabinet.web") / "static", ""))
+    def __init__(self, *packages: str) -> None:
+        """Read ours, and those of other packages."""
+        self._assets: dict[str, Asset] = {}
+        for package in ("cabinet.web", *packages):
+            self._assets.update(_read(resources.files(package) / "static", ""))
 
     def __contains__(self, name: str) -> bool:
         return name in self._assets

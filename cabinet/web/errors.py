@@ -33,6 +33,7 @@ STATUS_OF_REFUSAL = {
     "order_expired": 503, "order_changed": 409, "tariff_changed": 409, "wrong_epoch": 409, "uplink_off": 503,
     "cabinet_offline": 503, "no_answer": 503, "no_record": 503, "no_price": 503, "sms_failed": 503,
     "unknown_company": 404, "unknown_site": 404, "unknown_cabinet": 404,
+    "payment_open": 409, "platform_unreachable": 503, "no_payment": 404,
     "guard_unreachable": 503, "simulator_gone": 503, "storage_full": 503, "storage_damaged": 503,
 }  # fmt: skip
 

@@ -62,7 +62,7 @@ async def home_page(request: PageRequest, code: FromQuery[str] = "") -> Response
 @get("/s/{code:str}")
 async def outlet_page(request: PageRequest, code: FromPath[str]) -> Response[Any]:
     """Show the page that the printed code of an outlet opens."""
-    return await _outlet_page(request, code, await _visitor(request, code))
+    return await outlet_page_of(request, code, await _visitor(request, code))
 
 
 @get("/s/{code:str}/live")
@@ -110,7 +110,7 @@ async def start(request: PageRequest, code: FromPath[str]) -> Response[Any]:
     except Refused as refusal:
         if refusal.code in ("unknown_code", "signed_out"):
             raise
-        return await _outlet_page(request, code, resident, refusal)
+        return await outlet_page_of(request, code, resident, refusal)
     return Redirect(f"/charge/{session.session_id}", status_code=303)
 
 
@@ -184,9 +184,10 @@ async def preferences(request: PageRequest) -> Response[Any]:
     return Redirect(auth.safe_return_path(form.get("back", "")), status_code=303, cookies=cookies)
 
 
-async def _outlet_page(
+async def outlet_page_of(
     request: PageRequest, code: str, visitor: ResidentView | None, refusal: Refused | None = None
 ) -> Response[Any]:
+    """Return the outlet's page for a visitor, with the refusal of its form if there is one."""
     return Pages.of(request).page(
         request,
         "outlet.html",

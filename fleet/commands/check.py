@@ -47,7 +47,11 @@ def _file_problems(config: FleetConfig) -> Iterator[str]:
             yield f"trust.folder: {len(keys)} keys for orders: a cabinet takes two at most"
     except CabinetError as error:
         yield f"trust.folder: {error}"
-    secret = {"broker.key": config.broker.key, "web.tls_key": config.web.tls_key}
+    secret = {
+        "broker.key": config.broker.key,
+        "web.tls_key": config.web.tls_key,
+        "payments.key": config.payments.key,
+    }
     for key, path in secret.items():
         try:
             if path:

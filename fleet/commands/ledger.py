@@ -7,7 +7,7 @@ from cabinet.reports.usage_csv import BOM, csv_line
 from cabinet.texts import number_format
 from fleet.commands import options
 from fleet.config import FleetConfig
-from fleet.store import companies, wallets
+from fleet.store import companies, payments, wallets
 from fleet.store.database import Connection
 
 PAGE = 1000
@@ -15,8 +15,9 @@ PAGE = 1000
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "check: every transaction balances, every balance is the sum of its postings, only cash and named debts are\n"
-        "below 0, and each order holds what its state says. Exit status 1 if not, with a line for each problem.\n\n"
+        "check: every transaction balances, every balance is the sum of its postings, only cash, money at\n"
+        "payment platforms and named debts are below 0, each order holds what its state says, and the money at the\n"
+        "platforms is that of payments and refunds. Exit status 1 if not, with a line for each problem.\n\n"
         "examples:\n"
         "  fleet ledger check\n"
         '  fleet ledger statement --company "Green Court" --phone 13800001111\n'
@@ -41,7 +42,8 @@ def _check(args: argparse.Namespace, problems: list[str]) -> options.Work:
         for company in await companies.everyone(connection):
             if args.company not in (None, company.name):
                 continue
-            found = [f"{company.name}: {problem}" for problem in await wallets.check(connection, company.id)]
+            found = await wallets.check(connection, company.id) + await payments.check(connection, company.id)
+            found = [f"{company.name}: {problem}" for problem in found]
             problems.extend(found)
             print("\n".join(found) or f"{company.name}: the books are in order")
 

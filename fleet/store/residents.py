@@ -125,7 +125,7 @@ async def set_group(connection: Connection, company_id: int, resident_id: int, t
 async def erase(connection: Connection, company_id: int, resident_id: int) -> None:
     """Erase all personal data; the row stays for the references of money and orders.
 
-    Refuses unknown_resident; charge_running, money_left.
+    Refuses unknown_resident; charge_running, money_left (also while a payment is open or money is on its way back).
     """
     await rows.value(
         connection, "SELECT 1 FROM resident WHERE company_id = %s AND id = %s FOR UPDATE", (company_id, resident_id)
@@ -135,8 +135,16 @@ async def erase(connection: Connection, company_id: int, resident_id: int) -> No
         raise Refused("unknown_resident")
     if await orders.open_of(connection, company_id, resident_id) is not None:  # also one that is free of charge
         raise Refused("charge_running")
-    if row.balance_fen:
+    in_hand = await rows.value(
+        connection,
+        "SELECT 1 FROM payment WHERE resident_id = %s AND state IN ('created', 'offered', 'closing', 'paid', 'started',"
+        " 'returning') LIMIT 1",
+        (resident_id,),
+    )
+    if row.balance_fen or in_hand is not None:
         raise Refused("money_left")
+    await connection.execute("DELETE FROM payer WHERE resident_id = %s", (resident_id,))
+    await connection.execute("UPDATE payment SET payer = '', address = '' WHERE resident_id = %s", (resident_id,))
     await _change(
         connection,
         company_id,

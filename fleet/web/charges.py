@@ -35,6 +35,8 @@ from cabinet.service.ports import (
 from cabinet.uplink.messages import ANSWER_WITHIN_S
 from fleet import orders
 from fleet.config import FleetConfig
+from fleet.money.paying import PAYMENT_KEY
+from fleet.money.payments.accounts import MerchantAccounts
 from fleet.store import cabinets, companies, database, pages, wallets
 from fleet.store import orders as order_rows
 from fleet.store.cabinets import CabinetRow
@@ -58,7 +60,7 @@ NEAR_PER_CABINET = 2
 TELLS_OF_MONEY = frozenset({"cabinet_offline", "no_answer", "no_record"})
 """Refusals with a text of their own about the money."""
 
-FLEET_MOVES = (*WALLET_MOVES, "debt_paid")
+FLEET_MOVES = (*WALLET_MOVES, "debt_paid", "payment", "refund")
 
 
 class NoQueue:
@@ -77,8 +79,9 @@ class NoQueue:
 class FleetCharges:
     """Implements `ports.ChargesPort` for all cabinets of all companies."""
 
-    def __init__(self, pool: Pool, config: FleetConfig, notices: CabinetNotices) -> None:
+    def __init__(self, pool: Pool, config: FleetConfig, notices: CabinetNotices, accounts: MerchantAccounts) -> None:
         self._pool = pool
+        self._accounts = accounts
         self._rules = config.orders
         self._notices = notices
         self._frame = FleetPlace(
@@ -108,6 +111,15 @@ class FleetCharges:
             return self._frame if row is None else await self._place(connection, row)
 
     async def outlet(self, code: str) -> OutletView:
+        view = await self._outlet(code)
+        if view.condition != "free" or view.refusal is not None:
+            return view
+        pays = tuple(await self._accounts.offered(self._pool, view.company_id))
+        return msgspec.structs.replace(
+            view, place=msgspec.structs.replace(view.place, pays=pays, full_fen=self._rules.full_hold_fen)
+        )
+
+    async def _outlet(self, code: str) -> FleetOutletView:
         async with database.reading(self._pool) as connection:
             row = await self._scanned(connection, code)
             self._remember(row)
@@ -291,7 +303,8 @@ class FleetCharges:
         shown: list[SessionView] = []
         for order in found:
             row = await cabinets.get(connection, company_id, order.cabinet) if order.open else None
-            shown.append(views.session_of(order, row, records.get(order.number)))
+            view = views.session_of(order, row, records.get(order.number))
+            shown.append(msgspec.structs.replace(view, paid_by_phone=order.request_key.startswith(PAYMENT_KEY)))
         return shown
 
 

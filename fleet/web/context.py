@@ -7,6 +7,7 @@ from fleet.config import FleetConfig
 from fleet.store.database import Pool
 from fleet.web.accounts import FleetAccounts
 from fleet.web.notices import CabinetNotices
+from fleet.web.payments import FleetPayments
 from fleet.web.property.functions import FleetProperty
 
 
@@ -19,3 +20,4 @@ class FleetSite(PropertySite):
     pool: Pool
     config: FleetConfig
     notices: CabinetNotices
+    payments: FleetPayments

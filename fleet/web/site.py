@@ -19,12 +19,14 @@ from cabinet.web.pages import Pages
 from cabinet.web.site import Application
 from cabinet.web.source_log import SourceLog
 from fleet.config import FleetConfig
+from fleet.money.payments.accounts import MerchantAccounts
 from fleet.store.database import Pool
-from fleet.web import enrol, health, phone
+from fleet.web import enrol, health, pay, phone
 from fleet.web.accounts import Attempts, Hashing
 from fleet.web.charges import FleetCharges
 from fleet.web.context import FleetSite
 from fleet.web.notices import CabinetNotices
+from fleet.web.payments import FleetPayments
 from fleet.web.property import routes
 from fleet.web.property.access import ACTIONS, SECTIONS
 from fleet.web.property.functions import FleetProperty, FleetStaffAccounts
@@ -36,12 +38,19 @@ MAX_STREAMS = 2000
 RETRY_AFTER_S = "5"
 
 
-def create_app(pool: Pool, config: FleetConfig, notices: CabinetNotices, sms: SmsPort | None = None) -> Application:
-    """Return the ASGI application over the database."""
+def create_app(
+    pool: Pool,
+    config: FleetConfig,
+    notices: CabinetNotices,
+    sms: SmsPort | None = None,
+    accounts: MerchantAccounts | None = None,
+) -> Application:
+    """Return the ASGI application over the database. `accounts`: those of a test."""
+    accounts = accounts or MerchantAccounts(config, lambda: SystemClock().wall().unix_ms / 1000)
     attempts, hashing = Attempts(pool), Hashing()
     residents = FleetStaffAccounts(pool, config, sms, attempts, hashing)
     site = FleetSite(
-        charges=FleetCharges(pool, config, notices),
+        charges=FleetCharges(pool, config, notices, accounts),
         accounts=residents,
         residents=residents,
         property_=FleetProperty(pool, config),
@@ -53,10 +62,11 @@ def create_app(pool: Pool, config: FleetConfig, notices: CabinetNotices, sms: Sm
         pool=pool,
         config=config,
         notices=notices,
+        payments=FleetPayments(pool, config, accounts),
     )
     pages = Pages(
         site.zone,
-        Assets(),
+        Assets("fleet.web"),
         ("property", "fleet"),
         "fleet.web",
         by_phone=residents.by_phone,
@@ -64,8 +74,11 @@ def create_app(pool: Pool, config: FleetConfig, notices: CabinetNotices, sms: Sm
         second_factor=False,
         wall=wall,
         wall_ms=lambda unix_ms: WallTime(unix_ms, True),
+        can_top_up=site.payments.are_offered,
     )
-    handlers: list[ControllerRouterHandler] = [routes.router, enrol.enrol, short_address, health.healthz]
+    handlers: list[ControllerRouterHandler] = [
+        routes.router, enrol.enrol, short_address, health.healthz, pay.router, pay.notifications,
+    ]  # fmt: skip
     if residents.by_phone:
         handlers.append(phone.router)
     return cabinet_site.assemble(

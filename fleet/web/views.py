@@ -34,7 +34,9 @@ class NearOutlet(OutletView, frozen=True, kw_only=True):
 
 
 class FleetPlace(PlaceView, frozen=True, kw_only=True):
-    """A cabinet of the fleet. `state_at` is the time of its last state, `near` are free outlets if this one is not."""
+    """A cabinet of the fleet. `state_at` is the time of its last state, `near` are free outlets if this one is not;
+    `pays` are the platforms at which a charge that can start now may be paid, `full_fen` the price until full.
+    """
 
     company: str = ""
     address: str = ""
@@ -42,6 +44,8 @@ class FleetPlace(PlaceView, frozen=True, kw_only=True):
     online: bool = True
     state_at: WallTime | None = None
     near: tuple[NearOutlet, ...] = ()
+    pays: tuple[str, ...] = ()
+    full_fen: int = 0
 
 
 class FleetOutletView(OutletView, frozen=True, kw_only=True):
@@ -56,7 +60,8 @@ class FleetSessionView(SessionView, frozen=True, kw_only=True):
     """An order as its resident sees it; `session_id` is the order's number.
 
     `on_its_way`: the cabinet has not answered yet, `asking` if that takes unusually long; `not_started`: the code of
-    the reason why it never was a charge, and the hold is back.
+    the reason why it never was a charge, and the hold is back. `paid_by_phone`: the rest goes back to where it came
+    from.
     """
 
     cabinet: str
@@ -64,6 +69,7 @@ class FleetSessionView(SessionView, frozen=True, kw_only=True):
     on_its_way: bool = False
     asking: bool = False
     not_started: str | None = None
+    paid_by_phone: bool = False
 
 
 def wall(moment: datetime.datetime) -> WallTime:

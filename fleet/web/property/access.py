@@ -9,6 +9,7 @@ SECTIONS = (
     NavigationEntry("usage", "/property/usage", "look"),
     NavigationEntry("residents", "/property/residents", "money"),
     NavigationEntry("tariffs", "/property/tariffs", "look"),
+    NavigationEntry("payments", "/property/payments", "audit"),
     NavigationEntry("staff", "/property/staff", "staff"),
     NavigationEntry("audit", "/property/audit", "audit"),
 )
@@ -19,6 +20,7 @@ ACTIONS = (
     "usage_export",
     "staff_add", "staff_role", "staff_groups", "staff_password", "staff_remove",
     "cabinet_added", "codes_given", "cabinet_enrolled", "cabinet_code", "cabinet_revoked",
+    "merchant_added", "merchant_retired", "refund_again", "refund_by_hand", "difference_closed",
 )  # fmt: skip
 """Actions of the audit log that can be searched for; each has a text `audit.<action>`."""
 

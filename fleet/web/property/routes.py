@@ -5,7 +5,7 @@ from litestar import Router
 from cabinet.errors import Refused
 from cabinet.web.property import audit, residents, sign_in, staff, uploads
 from cabinet.web.property.access import on_refused
-from fleet.web.property import cabinet, overview, staff_groups, tariffs, usage
+from fleet.web.property import cabinet, overview, payments, staff_groups, tariffs, usage
 
 HANDLERS = [
     *sign_in.HANDLERS,
@@ -14,6 +14,7 @@ HANDLERS = [
     *usage.HANDLERS,
     *residents.HANDLERS,
     *tariffs.HANDLERS,
+    *payments.HANDLERS,
     *staff.SHARED,
     *staff_groups.HANDLERS,
     *audit.HANDLERS,

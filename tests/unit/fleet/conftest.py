@@ -5,6 +5,7 @@ import pytest
 
 from cabinet_testing import fleet_postgres
 from cabinet_testing.fleet_postgres import FleetPostgres
+from cabinet_testing.payment_scene import payment_scene
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,18 @@ def url(postgres: FleetPostgres) -> Iterator[str]:
 @pytest.fixture
 def run():
     return asyncio.run
+
+
+@pytest.fixture
+def on_scene(url, run, tmp_path):
+    """Run `body(scene)`; afterwards books, payments and platforms agree."""
+
+    def on(body):
+        async def whole():
+            async with payment_scene(url, tmp_path) as scene:
+                await body(scene)
+                assert await scene.problems() == []
+
+        run(whole())
+
+    return on

@@ -16,7 +16,9 @@ from fleet.store import (
     database,
     desired,
     facts,
+    merchants,
     outlet_codes,
+    payments,
     residents,
     staff,
     usage,
@@ -26,7 +28,10 @@ from fleet.store import orders as table
 from fleet.store.audit import FleetAuditFilter
 from fleet.store.usage import FleetUsageFilter
 
-MODULES = (audit, cabinets, companies, desired, facts, outlet_codes, residents, staff, table, usage, wallets)
+MODULES = (
+    audit, cabinets, companies, desired, facts, merchants, outlet_codes, payments, residents, staff, table, usage,
+    wallets,
+)  # fmt: skip
 
 # Functions that name no company, and the reason.
 WITHOUT_COMPANY = {
@@ -35,6 +40,7 @@ WITHOUT_COMPANY = {
     "cabinets.company_of": "worker", "cabinets.challenge_of": "worker", "cabinets.not_revoked": "worker",
     "facts.add_log_alarm": "worker",
     "outlet_codes.write_stated": "worker",
+    "merchants.everyone": "web and worker",
 }  # fmt: skip
 
 

@@ -11,11 +11,13 @@ import pytest
 from cabinet.uplink.messages import OutletReport
 from cabinet_testing import fleet_scene
 from cabinet_testing.fleet_web import FleetBrowser, FleetWeb, add_record, fleet_web, order_of, usage_record
-from fleet.store import companies
+from fleet.store import companies, merchants, rows
 from fleet.store import staff as staff_rows
+from fleet.store.database import Connection
 
 KEY = "k" * 32
-PUBLIC = {"/", "/s/{code}", "/q/{code}", "/sign-in", "/healthz", "/robots.txt", "/static/{name}", "/preferences"}
+PUBLIC = {"/", "/s/{code}", "/q/{code}", "/sign-in", "/healthz", "/robots.txt", "/static/{name}", "/preferences",
+          "/pay/payer/{platform}", "/pay/notify/{platform}/{account}"}  # fmt: skip
 """Paths that show nothing of a company but what is printed on its outlets."""
 
 FIELDS = {
@@ -45,10 +47,30 @@ async def populate(at: FleetWeb) -> dict[str, str]:
         )
         row = await cursor.fetchone()
         assert row is not None
+        difference = await payment_of(connection, at, resident_id)
     return {
         "cabinet": "c-one", "epoch": "epoch-1", "record_number": "1", "resident_id": str(resident_id),
         "staff_id": str(staff_id), "transaction": str(row[0]), "session_id": number, "code": "C-ONE-3",
+        "payment_number": "PSECRET", "difference": str(difference),
     }  # fmt: skip
+
+
+async def payment_of(connection: Connection, at: FleetWeb, resident_id: int) -> int:
+    """Add an account, an open payment and a difference of the first company; return the difference's id."""
+    account = await merchants.add(connection, at.scene.company_id, "wechat", "secret merchant", "app", {}, b"x")
+    await connection.execute(
+        "INSERT INTO payment (number, company_id, resident_id, account_id, request_key, purpose, way, amount_fen,"
+        " state, expires) VALUES ('PSECRET', %s, %s, %s, 'k', 'wallet', 'browser', 500, 'offered', now())",
+        (at.scene.company_id, resident_id, account),
+    )
+    return int(
+        await rows.value(
+            connection,
+            "INSERT INTO payment_difference (company_id, account_id, day, kind, payment_number, ours_fen, theirs_fen)"
+            " VALUES (%s, %s, current_date, 'unknown_payment', 'PSECRET2', 0, 700) RETURNING id",
+            (at.scene.company_id, account),
+        )
+    )
 
 
 def routes(app: Any) -> Iterator[tuple[str, str]]:
@@ -70,6 +92,7 @@ async def test_every_route_with_another_companys_ids_is_as_with_ids_that_do_not_
         unknown = {
             "cabinet": "c-none", "epoch": "epoch-9", "record_number": "9", "resident_id": "99999", "staff_id": "99999",
             "transaction": "99999", "session_id": "FAAAA-AAAA-AAAA-AAAA", "code": "ZZZZ",
+            "payment_number": "PNONE", "difference": "99999",
         }  # fmt: skip
         office = await at.office("operator", at.other)
         stranger = await at.browser(await at.resident(at.other))
@@ -92,6 +115,8 @@ async def test_every_route_with_another_companys_ids_is_as_with_ids_that_do_not_
         async with at.pool.connection() as connection:
             cursor = await connection.execute("SELECT state, stop_wanted FROM charge_order")
             assert await cursor.fetchall() == [("accepted", None)]
+            assert await rows.value(connection, "SELECT state FROM payment") == "offered"
+            assert await rows.value(connection, "SELECT closed FROM payment_difference") is None
             cursor = await connection.execute("SELECT role, removed FROM staff WHERE name = 'Secret person'")
             assert await cursor.fetchall() == [("operator", None)]
             cursor = await connection.execute(

@@ -1,0 +1,1 @@
+"""Payment platforms behind one port: signing, adapters, and the checks of what they report."""
