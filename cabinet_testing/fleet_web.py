@@ -303,16 +303,7 @@ async def fleet_web(
             finally:
                 notices.close()
                 await made.close()
-                await _ended(tasks)
-
-
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: in Python 3.11, psycopg's wait for a notice may lose a cancellation."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=1.0)
+                await database.end_listeners(tasks)
 
 
 def order_of(answer: httpx.Response) -> str:

@@ -10,8 +10,8 @@ Nothing is kept in memory that a kill could lose: what is to be sent is found in
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
@@ -109,17 +109,18 @@ class Worker:
             async with database.pool(url, self._config.database.pool_size, least=4) as pool, self._broker.running():
                 self._report("working")
                 self.working.set()
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._listen(lock))
-                    group.create_task(self._take_facts(pool))
-                    group.create_task(self._take_states(pool))
-                    group.create_task(self._take_answers(pool))
-                    group.create_task(self._renew_certificates(pool))
-                    group.create_task(self._sender.send_starts(pool))
-                    group.create_task(self._sender.send_others(pool))
-                    group.create_task(self._keep_house(pool))
-                    group.create_task(self._hand_out_keys(pool))
-                    group.create_task(self._watch_payments(pool))
+                await _together(
+                    self._listen(lock),
+                    self._take_facts(pool),
+                    self._take_states(pool),
+                    self._take_answers(pool),
+                    self._renew_certificates(pool),
+                    self._sender.send_starts(pool),
+                    self._sender.send_others(pool),
+                    self._keep_house(pool),
+                    self._hand_out_keys(pool),
+                    self._watch_payments(pool),
+                )
 
     async def _hold_lock(self, lock: Connection) -> None:
         """Return when this worker may work; stand by while another one does."""
@@ -235,6 +236,20 @@ class Worker:
             except psycopg.Error:
                 log.exception("upkeep of the database failed: again in a minute")
             await asyncio.sleep(MINUTE_S)
+
+
+async def _together(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run the parts, none of which ends by itself, until one fails or the caller is cancelled; then end them all.
+
+    Raises an ExceptionGroup of the failures. A TaskGroup would cancel each part once, and may wait for ever then.
+    """
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await database.end_listeners(tasks)
+    failures = [task.exception() for task in tasks if not task.cancelled()]
+    raise BaseExceptionGroup("parts of the worker failed", [each for each in failures if each is not None])
 
 
 async def _challenge_of(pool: Pool, cabinet: str) -> str:

@@ -77,8 +77,7 @@ async def serve(config: FleetConfig) -> None:
                 others = [group.create_task(notices.run()), group.create_task(_feed_watchdog(notifier))]
                 await doors.serve(sockets=[listener])
                 notifier.send("STOPPING=1")
-                for other in others:
-                    other.cancel()
+                await database.end_listeners(others)
 
 
 @contextlib.asynccontextmanager

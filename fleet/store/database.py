@@ -1,8 +1,9 @@
 """PostgreSQL: the pool of connections, and the migration of the schema by numbered files."""
 
+import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from importlib import resources
 
 import psycopg
@@ -66,6 +67,15 @@ async def pool(url: str, size: int = 10, *, least: int = 1) -> AsyncIterator[Poo
         yield opened
     finally:
         await opened.close()
+
+
+async def end_listeners(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: in Python 3.11, psycopg's wait for a notice may lose a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1.0)
 
 
 @contextlib.asynccontextmanager
