@@ -8,7 +8,6 @@ and a file may have been edited.
 
 import logging
 import re
-import unicodedata
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
@@ -36,9 +35,11 @@ _ONE_LINE = re.compile(f"({JOINER})|[{CONTROLS}{INVISIBLE}\u200c\u200d]")
 _LINES = re.compile(f"({JOINER}|[\n\t])|[{CONTROLS}{INVISIBLE}\u200c\u200d]")
 _IN_JSON = re.compile(f"[{CONTROLS}{INVISIBLE}]")
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\N{MINUS SIGN}")
-"""Possible beginnings of a formula (OWASP, CSV injection); East Asian spreadsheets also accept the wide and the small
-signs, and some programs leave out blanks before them."""
+_FORMULA_STARTS = frozenset(
+    "=+-@\u2212\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u207a\u207b\u207c\u208a\u208b\u208c\ufb29"
+)
+"""Possible beginnings of a formula (OWASP, CSV injection); East Asian spreadsheets also accept the wide, small and
+raised signs, and some programs leave out blanks before them."""
 
 
 def one_line(text: str) -> str:
@@ -57,8 +58,7 @@ def _kept(found: re.Match[str]) -> str:
 
 def cell(text: str) -> str:
     """Return `text` for a CSV cell, with an apostrophe in front if a spreadsheet would run it as a formula."""
-    first = text.lstrip()[:1]
-    acts = text.startswith(("\t", "\r", "\n")) or unicodedata.normalize("NFKC", first) in _FORMULA_STARTS
+    acts = text.startswith(("\t", "\r", "\n")) or text.lstrip()[:1] in _FORMULA_STARTS
     return f"'{one_line(text)}" if acts else one_line(text)
 
 

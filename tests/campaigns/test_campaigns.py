@@ -11,7 +11,6 @@ import pytest
 from cabinet import safety
 from cabinet.clock import NS
 from cabinet.model import Fault
-from cabinet.protections.table import PROTECTIONS
 from cabinet.sim.chips import ade7953_registers
 from cabinet.sim.chips.mcp23017 import Mcp23017
 from cabinet.sim.chips.tca9548a import Tca9548a
@@ -173,7 +172,8 @@ class Blind:
     """A stage whose guard has opened nothing and is content."""
 
     def __init__(self, cell, monkeypatch) -> None:
-        monkeypatch.setattr(safety, "PROTECTIONS", tuple(blind(kind) for kind in PROTECTIONS))
+        for table in ("PROTECTIONS", "CABINET_PROTECTIONS"):
+            monkeypatch.setattr(safety, table, tuple(blind(kind) for kind in getattr(safety, table)))
         self.harness = FaultHarness(random.Random(4), lambda text: None, stuck._small(cell), stuck.SPREAD)
         self.trial = stuck.Trial(cell, self.harness)
 

@@ -96,7 +96,7 @@ def test_a_tap_and_its_sending_take_few_round_trips(url, run, tmp_path):
             with _traced(connection, tmp_path / "answer") as round_trips:
                 await sending.take_answers(connection, [("c-one", Answer(order.number, "accepted", session_id="s"))])
                 await connection.commit()
-            assert len(round_trips) == 4, "begin; lock and read; write; commit"
+            assert len(round_trips) == 5, "begin; cabinets that are not revoked; lock and read; write; commit"
             after = await table.get(connection, company.company_id, order.number)
             assert after is not None
             assert after.state == "accepted"
