@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cabinet_testing.lacking import needs
 from cabinet_testing.real_cabinet import RealCabinet, running
 from tools import get_browser
 
@@ -41,21 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """No longer than the module: while it is open an event loop runs, beside which other tests cannot run theirs."""
-    if missing := get_browser.why_missing():
-        if os.environ.get("CI"):
-            pytest.fail(f"{missing}, and on a build machine nothing is skipped")
-        pytest.skip(missing)
+    needs(get_browser.why_missing())
     with launched() as browser:
         yield browser
 
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    if not AXE.exists():
-        lacking = "axe-core is not there: python tools/bundle.py --force"
-        if os.environ.get("CI"):
-            pytest.fail(lacking)
-        pytest.skip(lacking)
+    needs(None if AXE.exists() else "axe-core is not there: python tools/bundle.py --force")
     return AXE.read_text(encoding="utf-8")
 
 

@@ -14,6 +14,7 @@ from cabinet_testing import fleet_site
 from cabinet_testing.browser_visitors import PHONE, Visitors, first_number
 from cabinet_testing.fleet_scene import TARIFF
 from cabinet_testing.fleet_site import COMPANY, CabinetNetwork, FleetSite
+from cabinet_testing.lacking import needs
 from cabinet_testing.real_cabinet import wait_for
 
 pytestmark = pytest.mark.whole_cabinet
@@ -23,8 +24,7 @@ DEAR = TARIFF.replace("fen_per_hour = 60", "fen_per_hour = 36000")  # a charge o
 
 @pytest.fixture(scope="module")
 def site(browser: Browser) -> Iterator[FleetSite]:
-    if reason := fleet_site.missing() or CabinetNetwork.missing():
-        pytest.skip(reason)
+    needs(fleet_site.missing() or CabinetNetwork.missing())
     network = CabinetNetwork()
     with fleet_site.temporary_folder() as folder:
         site = FleetSite(folder, safe=False, host=CabinetNetwork.HOST)

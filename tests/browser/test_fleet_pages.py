@@ -8,6 +8,7 @@ from playwright.sync_api import Browser
 from cabinet_testing import fleet_postgres
 from cabinet_testing.browser_visitors import PHONE, Visitor, Visitors
 from cabinet_testing.fleet_pages import FleetPages, served_fleet
+from cabinet_testing.lacking import needs
 from cabinet_testing.page_examination import Problems, examined
 
 STRANGERS = ("/s/C-ONE-1", "/sign-in", "/property/sign-in")
@@ -15,8 +16,7 @@ STRANGERS = ("/s/C-ONE-1", "/sign-in", "/property/sign-in")
 
 @pytest.fixture(scope="module")
 def site(browser: Browser) -> Iterator[FleetPages]:
-    if reason := fleet_postgres.missing():
-        pytest.skip(reason)
+    needs(fleet_postgres.missing())
     with served_fleet() as pages:
         yield pages
 

@@ -6,7 +6,6 @@ import sqlite3
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from cabinet.model import EndReason
 from cabinet.service.accounts import admin
@@ -14,6 +13,7 @@ from cabinet_testing import fleet_site
 from cabinet_testing.fleet_harness import FleetHarness
 from cabinet_testing.fleet_scene import TARIFF
 from cabinet_testing.fleet_site import FleetCabinet, FleetSite
+from cabinet_testing.lacking import needs
 from cabinet_testing.real_cabinet import wait_for
 from cabinet_testing.service_harness import CARDS, FULL, ServiceHarness
 
@@ -51,8 +51,8 @@ def memory_kb(cabinet: FleetCabinet, name: str) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-@pytest.mark.skipif(fleet_site.missing() is not None, reason=str(fleet_site.missing()))
 def test_a_day_without_a_link_reaches_the_fleet_in_order_within_a_minute(tmp_path):
+    needs(fleet_site.missing())
     database = a_day_of_charges(tmp_path)
     with fleet_site.temporary_folder() as folder:
         site = FleetSite(folder, safe=False)

@@ -5,14 +5,13 @@ import pytest
 
 from cabinet_testing import fleet_postgres
 from cabinet_testing.fleet_postgres import FleetPostgres
+from cabinet_testing.lacking import needs
 from cabinet_testing.payment_scene import payment_scene
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[FleetPostgres]:
-    reason = fleet_postgres.missing()
-    if reason is not None:
-        pytest.skip(reason)
+    needs(fleet_postgres.missing())
     with fleet_postgres.server() as server:
         yield server
 

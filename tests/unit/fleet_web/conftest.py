@@ -8,6 +8,7 @@ from cabinet import secret_hash
 from cabinet_testing import fleet_postgres
 from cabinet_testing.coroutine_tests import pytest_pyfunc_call
 from cabinet_testing.fleet_postgres import FleetPostgres
+from cabinet_testing.lacking import needs
 from cabinet_testing.service_harness import QUICK
 
 __all__ = ["pytest_pyfunc_call"]
@@ -15,9 +16,7 @@ __all__ = ["pytest_pyfunc_call"]
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[FleetPostgres]:
-    reason = fleet_postgres.missing()
-    if reason is not None:
-        pytest.skip(reason)
+    needs(fleet_postgres.missing())
     with fleet_postgres.server() as server:
         yield server
 
