@@ -1,11 +1,10 @@
-"""The `cabinet` command: find the sub-command and load only its module."""
+"""The `cabinet` command: its sub-commands."""
 
-import argparse
-import importlib
 import sys
 
-from cabinet import __version__, safe_output
-from cabinet.errors import CabinetError
+from cabinet import sub_commands
+
+DESCRIPTION = "Controller of a charging cabinet for electric bicycles."
 
 COMMANDS = {
     "run": "everything at once: simulator (if the hardware is simulated), guard, service and console",
@@ -39,37 +38,7 @@ EPILOG = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
-    with safe_output.text_only():
-        return _run(argv)
-
-
-def _run(argv: list[str] | None) -> int:
-    arguments = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog="cabinet",
-        description="Controller of a charging cabinet for electric bicycles.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"cabinet {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    asked_for = next((word for word in arguments if not word.startswith("-")), None)
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        if name == asked_for:
-            module = importlib.import_module(f"cabinet.commands.{name}")
-            module.configure(command)
-            command.set_defaults(main=module.main)
-    args = parser.parse_args(arguments)
-    try:
-        return int(args.main(args))
-    except CabinetError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return sub_commands.run("cabinet", DESCRIPTION, EPILOG, COMMANDS, argv)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a test needs and this machine may lack: PostgreSQL, a broker, a browser."""
+"""Needs of a test that this machine may lack: PostgreSQL, a broker, a browser."""
 
 import os
 
