@@ -248,7 +248,7 @@ def test_each_exit_is_in_one_place_and_goes_through_the_one_function(means: str,
 
 
 def test_only_commands_print() -> None:
-    """`sub_commands` puts their streams, and the simulator's, behind `safe_output.text_only`; others have their own exit."""
+    """`sub_commands` puts their streams, and the simulator's, behind `safe_output.text_only`; others have exits."""
     root = Path(cabinet.__file__).parent
     found = {path for path in root.rglob("*.py") if re.search(r"(?m)^\s*print\(", path.read_text(encoding="utf-8"))}
     assert {path.relative_to(root).parts[0] for path in found} == {
