@@ -33,7 +33,7 @@ _OPEN = re.compile(r'class="button primary" href="([^"]+)"')
 _SHEET = re.compile(r'data-bridge="([^"]+)"')
 
 
-class Phone:
+class PayingPhone:
     """A person's browser: follows what a real one would follow."""
 
     def __init__(self, browser: FleetBrowser, bench: PaymentBench) -> None:
@@ -95,10 +95,10 @@ class PaymentWeb:
         self.at, self.bench, self.accounts = at, bench, accounts
         self.watcher = PaymentWatcher(at.pool, at.config, accounts)
 
-    async def phone(self, agent: str, resident: int | None = None, language: str = "en") -> Phone:
+    async def phone(self, agent: str, resident: int | None = None, language: str = "en") -> PayingPhone:
         browser = await self.at.browser(resident, language)
         browser.client.headers["user-agent"] = agent
-        return Phone(browser, self.bench)
+        return PayingPhone(browser, self.bench)
 
     async def settle(self, number: str, cost_fen: int) -> None:
         """The cabinet has accepted the order; its charge ends with this bill."""
