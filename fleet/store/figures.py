@@ -6,6 +6,7 @@ from fleet.store import rows
 from fleet.store.database import Connection
 
 SILENT_S = 660  # two states missed
+MAX_WORST = 10  # a series for each of thousands of cabinets would cost Prometheus more than it shows
 
 
 class CabinetFigures(msgspec.Struct, frozen=True):
@@ -42,6 +43,27 @@ async def of_cabinets(connection: Connection) -> CabinetFigures:
     )
     assert found is not None  # an aggregate has one row
     return found
+
+
+class UplinkFigures(msgspec.Struct, frozen=True):
+    """One cabinet's link."""
+
+    id: str
+    heard_s: float  # since it was last heard of
+    facts_waiting: int
+
+
+async def worst_uplinks(connection: Connection) -> list[UplinkFigures]:
+    """Return the cabinets silent for longest, and those with the most facts waiting: a bounded number."""
+    columns = "id, coalesce(extract(epoch FROM now() - heard), 0)::float AS heard_s, coalesce(facts_waiting, 0)"
+    of = "FROM cabinet WHERE revoked IS NULL AND heard IS NOT NULL"
+    return await rows.many(
+        connection,
+        UplinkFigures,
+        f"(SELECT {columns}::bigint AS facts_waiting {of} ORDER BY heard LIMIT {MAX_WORST}) UNION"
+        f" (SELECT {columns}::bigint {of} AND facts_waiting > 0 ORDER BY facts_waiting DESC LIMIT {MAX_WORST})"
+        " ORDER BY id",
+    )
 
 
 async def of_orders(connection: Connection) -> list[OrderFigures]:

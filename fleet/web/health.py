@@ -62,6 +62,7 @@ async def metrics(pool: Pool) -> str:
         aside = await figures.orders_set_aside(connection)
         taken, set_aside = await figures.facts(connection)
         alarms = await figures.log_alarms(connection)
+        uplinks = await figures.worst_uplinks(connection)
     online = [('{state="online"}', now.online), ('{state="offline"}', now.offline)]
     outlets = [('{condition="free"}', now.free), ('{condition="in_use"}', now.busy), ('{condition="bad"}', now.bad)]
     unanswered_s = max((each.oldest_s for each in orders if each.state in ("held", "sent")), default=0.0)
@@ -81,6 +82,18 @@ async def metrics(pool: Pool) -> str:
         ),
         Family("fleet_orders_set_aside", "gauge", "Orders that failed and are not over.", [("", aside)]),
         Family("fleet_order_unanswered_seconds", "gauge", "Age of the oldest unanswered order.", [("", unanswered_s)]),
+        Family(
+            "fleet_uplink_heard_seconds",
+            "gauge",
+            "Time since a cabinet was last heard of; of the longest silent and the most behind.",
+            [(f'{{cabinet="{each.id}"}}', each.heard_s) for each in uplinks],
+        ),
+        Family(
+            "fleet_uplink_facts_waiting",
+            "gauge",
+            "Facts that a cabinet has not had acknowledged; of the same cabinets.",
+            [(f'{{cabinet="{each.id}"}}', each.facts_waiting) for each in uplinks],
+        ),
         Family("fleet_log_alarms", "gauge", "Problems found in mirrored usage logs.", [("", alarms)]),
     )
     return "".join(f"{line}\n" for family in families for line in family.lines())

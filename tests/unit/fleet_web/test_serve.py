@@ -54,6 +54,8 @@ async def test_metrics_are_in_the_text_format(url: str) -> None:
         async with at.pool.connection() as connection:
             await orders.place(connection, at.config.orders, at.scene.company_id, resident_id, "C-ONE-1", FULL, "a-tap")
         await at.show("c-two", online=False)
+        async with at.pool.connection() as connection:
+            await connection.execute("UPDATE cabinet SET heard = now(), facts_waiting = 7 WHERE id = 'c-two'")
         async with metrics_server(at.pool, unused_port()) as port:
             text = await asyncio.to_thread(fetch, f"http://127.0.0.1:{port}/metrics")
             with pytest.raises(urllib.error.HTTPError, match="404"):
@@ -62,6 +64,8 @@ async def test_metrics_are_in_the_text_format(url: str) -> None:
     assert 'fleet_cabinets{state="online"} 2' in lines
     assert 'fleet_cabinets{state="offline"} 1' in lines
     assert "fleet_orders_set_aside 0" in lines
+    assert 'fleet_uplink_facts_waiting{cabinet="c-two"} 7' in lines
+    assert any(line.startswith('fleet_uplink_heard_seconds{cabinet="c-two"} ') for line in lines)
     assert any(line.startswith("fleet_orders{state=") and line.endswith(" 1") for line in lines)
     for line in lines:
         assert line.startswith(("# HELP fleet_", "# TYPE fleet_", "fleet_")), line
