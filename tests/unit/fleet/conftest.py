@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cabinet_testing import fleet_postgres
+from cabinet_testing import fleet_postgres, plain_broker
 from cabinet_testing.fleet_postgres import FleetPostgres
 from cabinet_testing.lacking import needs
 from cabinet_testing.payment_scene import payment_scene
@@ -41,3 +41,10 @@ def on_scene(url, run, tmp_path):
         run(whole())
 
     return on
+
+
+@pytest.fixture
+def broker() -> Iterator[plain_broker.PlainBroker]:
+    needs(plain_broker.missing())
+    with plain_broker.running() as running:
+        yield running

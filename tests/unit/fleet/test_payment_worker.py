@@ -2,7 +2,6 @@
 
 import asyncio
 
-import pytest
 from nacl.signing import SigningKey
 
 from cabinet_testing import fleet_scene as scene
@@ -15,14 +14,6 @@ from fleet.store import database, merchants, rows
 from fleet.worker import Worker
 
 WITHIN_S = 20.0
-
-
-@pytest.fixture
-def broker():
-    if reason := plain_broker.missing():
-        pytest.skip(reason)
-    with plain_broker.running() as running:
-        yield running
 
 
 async def _no_renewal(connection, cabinet, csr_pem):

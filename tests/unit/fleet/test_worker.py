@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 
-import pytest
 from nacl.signing import SigningKey
 
 from cabinet.service.ports import StartChoice
@@ -21,14 +20,6 @@ from fleet.worker import Worker
 KEY = SigningKey(bytes(range(32)))
 KEYS = {key_id(KEY.verify_key): KEY.verify_key}
 WITHIN_S = 20.0
-
-
-@pytest.fixture
-def broker():
-    if reason := plain_broker.missing():
-        pytest.skip(reason)
-    with plain_broker.running() as running:
-        yield running
 
 
 async def _no_renewal(connection, cabinet, csr_pem):

@@ -8,6 +8,11 @@ from cabinet_testing.fleet_broker import SKIP_REASON, FleetBroker, running_broke
 from cabinet_testing.lacking import needs
 
 
+@pytest.fixture
+def broker_installed() -> None:
+    needs(SKIP_REASON)
+
+
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetBroker]:
     needs(SKIP_REASON)

@@ -12,9 +12,8 @@ from cabinet.uplink.enrolment import EnrolmentFiles
 from cabinet.uplink.messages import OutletReport, StateReport
 from cabinet.uplink.senders import STATE_ANYWAY_S, STATE_AT_MOST_S
 from cabinet_testing.fault_proxy import FaultProxy, fault_proxy
-from cabinet_testing.fleet_broker import SKIP_REASON
 
-pytestmark = pytest.mark.skipif(bool(SKIP_REASON), reason=SKIP_REASON)
+pytestmark = pytest.mark.usefixtures("broker_installed")
 MONTH_S = 30 * 86_400
 MAX_MB = 60  # of the design, idle or charging
 HEADERS = 52  # IPv4 and TCP with time stamps; each packet has an answer of the same size

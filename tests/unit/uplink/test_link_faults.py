@@ -12,10 +12,10 @@ from cabinet.uplink.messages import AskOrder
 from cabinet_testing.fake_fleet import FakeFleet
 from cabinet_testing.fake_uplink_service import FakeUplinkService
 from cabinet_testing.fault_proxy import FaultProxy, fault_proxy
-from cabinet_testing.fleet_broker import SKIP_REASON, running_broker
+from cabinet_testing.fleet_broker import running_broker
 from cabinet_testing.uplink_harness import UplinkHarness, start_order
 
-pytestmark = pytest.mark.skipif(bool(SKIP_REASON), reason=SKIP_REASON)
+pytestmark = pytest.mark.usefixtures("broker_installed")
 MESSAGES_OF_AN_ORDER = 6  # at least: order, answer, fact and acknowledgement, each with the broker's own
 
 

@@ -14,11 +14,11 @@ from cabinet.uplink.messages import Certificate, Enrol, Enrolled, FleetKey, Trus
 from cabinet.uplink.problems import LinkFailed
 from cabinet_testing.enrolment_server import enrolment_server
 from cabinet_testing.fake_fleet import FakeFleet
-from cabinet_testing.fleet_broker import SKIP_REASON, FleetBroker, now
+from cabinet_testing.fleet_broker import FleetBroker, now
 from cabinet_testing.uplink_harness import UplinkHarness, start_order
 from fleet.enrolment import EnrolmentRefused
 
-pytestmark = pytest.mark.skipif(bool(SKIP_REASON), reason=SKIP_REASON)
+pytestmark = pytest.mark.usefixtures("broker_installed")
 YEAR = datetime.timedelta(days=365)
 BROKER_MADE = -12 * YEAR  # its certificate has ended two years ago
 
